@@ -1,0 +1,1 @@
+//! Near-empty until its issue.
