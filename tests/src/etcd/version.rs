@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 /// A minor version of etcd. Every one in use is tested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Version {
-    /// etcd 3.4, the distribution's package `etcd-server` (its Go module has no release that `go` can build).
+    /// etcd 3.4, from the distribution's package `etcd-server` (its Go module has no release that `go` can build).
     V3_4,
     /// etcd 3.5, built from `tests/etcd/3.5.*`.
     V3_5,
@@ -81,16 +81,17 @@ fn repository() -> &'static Path {
     crate_folder.parent().unwrap_or(crate_folder)
 }
 
-/// `LEADERSHIP_ETCD_3_4` names one where the distribution ships another version; else the search path is asked, and
-/// the folders of system programs, which a user's search path may lack.
+/// `LEADERSHIP_ETCD_3_4` names one where the distribution ships another version; else what `.ci/setup` unpacked, what
+/// the search path has, and where Debian's package puts it. `.ci/setup` looks in the same places.
 fn find_installed_3_4() -> Result<PathBuf, String> {
     let mut candidates = Vec::new();
     if let Some(named) = std::env::var_os("LEADERSHIP_ETCD_3_4") {
         candidates.push(PathBuf::from(named));
     } else {
+        candidates.push(repository().join(".cache/etcd/3.4/etcd"));
         let path = std::env::var_os("PATH").unwrap_or_default();
         candidates.extend(std::env::split_paths(&path).map(|folder| folder.join("etcd")));
-        candidates.extend(["/usr/bin/etcd", "/usr/local/bin/etcd"].map(PathBuf::from));
+        candidates.push(PathBuf::from("/usr/bin/etcd"));
     }
     let mut others = String::new();
     for candidate in candidates.iter().filter(|path| path.is_file()) {
@@ -101,7 +102,7 @@ fn find_installed_3_4() -> Result<PathBuf, String> {
         }
     }
     Err(format!(
-        "etcd 3.4 is not installed: run `.ci/setup test` (package etcd-server), or name one in LEADERSHIP_ETCD_3_4{others}"
+        "etcd 3.4 is not installed: run `.ci/setup test` (it unpacks the package etcd-server), or name one in LEADERSHIP_ETCD_3_4{others}"
     ))
 }
 
