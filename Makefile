@@ -2,12 +2,12 @@
 # Owns the order of things; the tools are .ci/setup's, the etcd servers tests/etcd/build.sh's, the rest is cargo's.
 
 CARGO ?= cargo
-# One folder for everything that is built; loom and the sanitizers compile the world differently and get folders in it.
+# One folder for everything that is built.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 # Recipes print their own headings; several at once would mix them up, and cargo uses all cores by itself.
 .NOTPARALLEL:
-.PHONY: help demo test test-rust test-loom etcd lint fmt bench clean setup-build setup-test
+.PHONY: help demo test test-rust etcd lint fmt bench clean setup-build setup-test
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -18,22 +18,15 @@ demo: setup-build ## the tour: leaders elected, killed, paused, deposed; with ET
 	@$(CARGO) build --quiet -p leadership-cli
 	@$(CARGO) run --quiet -p leadership-cli -- $(if $(ETCD),--endpoints $(ETCD)) demo
 
-test: setup-test etcd lint test-rust test-loom ## everything: lint, tests on the test server and on real etcd 3.4 to 3.7, loom
+test: setup-test etcd lint test-rust ## everything: lint, tests on the test server and on real etcd 3.4 to 3.7
 # The suites of the other languages join the line above, each a target of its own: test-c test-cpp test-python test-go.
 	@echo "==> all passed"
 
 # Every suite runs, also after one that failed: a reader wants all the news at once.
+# loom's models are among them, as plain tests: loom needs no `--cfg loom`, and under that flag tokio has no sockets.
 test-rust: setup-test etcd
 	@echo "==> cargo test"
 	@$(CARGO) test --no-fail-fast
-
-# The model checker replaces the atomics of the whole build, hence its own folder; in release it is minutes faster.
-LOOM := $(wildcard core/tests/loom_cell.rs)
-test-loom: setup-build
-ifneq ($(LOOM),)
-	@echo "==> loom: every interleaving of a term's one atomic"
-	@RUSTFLAGS="--cfg loom" $(CARGO) test -p leadership-core --test loom_cell --release --target-dir $(TARGET)/loom
-endif
 
 etcd: setup-test ## the pinned etcd servers for the live tests, into .cache/etcd
 	@tests/etcd/build.sh
