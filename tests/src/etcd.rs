@@ -153,7 +153,10 @@ impl Etcd {
     /// `"127.0.0.1:port"` of every member, in order. They stay the same over restarts.
     #[must_use]
     pub fn endpoints(&self) -> Vec<String> {
-        self.members.iter().map(|member| member.endpoint.clone()).collect()
+        self.members
+            .iter()
+            .map(|member| member.endpoint.clone())
+            .collect()
     }
 
     /// All members, in the order of [`Self::endpoints`].
@@ -179,7 +182,8 @@ impl Etcd {
 
     /// Kills what runs, starts every member again with its data, and waits until all serve.
     pub async fn restart_all(&self) -> Result<(), String> {
-        self.restart_each(&(0..self.members.len()).collect::<Vec<_>>()).await
+        self.restart_each(&(0..self.members.len()).collect::<Vec<_>>())
+            .await
     }
 
     async fn restart_each(&self, indexes: &[usize]) -> Result<(), String> {
@@ -190,7 +194,8 @@ impl Etcd {
             self.member(index).start()?;
         }
         for &index in indexes {
-            self.member_ready(self.member(index), Instant::now() + READY_WITHIN).await?;
+            self.member_ready(self.member(index), Instant::now() + READY_WITHIN)
+                .await?;
         }
         Ok(())
     }
@@ -213,8 +218,14 @@ impl Etcd {
         let deadline = Instant::now() + READY_WITHIN;
         loop {
             let mut newest: Option<(u64, usize)> = None;
-            for member in self.members.iter().filter(|member| member.state() == State::Running) {
-                let Ok(status) = self.status_of(member).await else { continue };
+            for member in self
+                .members
+                .iter()
+                .filter(|member| member.state() == State::Running)
+            {
+                let Ok(status) = self.status_of(member).await else {
+                    continue;
+                };
                 let leader = self.members.iter().position(|m| {
                     m.id.get() == Some(&status.leader()) && m.state() == State::Running
                 });
@@ -231,7 +242,10 @@ impl Etcd {
                 return Ok(leader);
             }
             if Instant::now() > deadline {
-                return Err(format!("etcd {} has no leader after {READY_WITHIN:?}", self.version()));
+                return Err(format!(
+                    "etcd {} has no leader after {READY_WITHIN:?}",
+                    self.version()
+                ));
             }
             tokio::time::sleep(POLL).await;
         }
@@ -246,7 +260,10 @@ impl Etcd {
         let ask = async { self.connect(member).await?.status().await };
         match tokio::time::timeout(ASK_WITHIN, ask).await {
             Ok(answer) => answer.map_err(|e| e.to_string()),
-            Err(_) => Err(format!("etcd on {} gave no answer within {ASK_WITHIN:?}", member.endpoint)),
+            Err(_) => Err(format!(
+                "etcd on {} gave no answer within {ASK_WITHIN:?}",
+                member.endpoint
+            )),
         }
     }
 
@@ -259,14 +276,22 @@ impl Etcd {
     }
 
     fn url(&self, endpoint: &str) -> String {
-        let scheme = if self.options.tls.is_some() { "https" } else { "http" };
+        let scheme = if self.options.tls.is_some() {
+            "https"
+        } else {
+            "http"
+        };
         format!("{scheme}://{endpoint}")
     }
 
     async fn member_ready(&self, member: &Member, deadline: Instant) -> Result<(), String> {
         loop {
             if let Some(status) = member.exited() {
-                return Err(format!("etcd {} ended at its start ({status}):\n{}", self.version(), member.log_tail(LOG_LINES)));
+                return Err(format!(
+                    "etcd {} ended at its start ({status}):\n{}",
+                    self.version(),
+                    member.log_tail(LOG_LINES)
+                ));
             }
             let why = match tokio::time::timeout(ASK_WITHIN, self.serves(member)).await {
                 Ok(Ok(())) => return Ok(()),
@@ -305,7 +330,9 @@ impl Etcd {
             Err(etcd_client::Error::GRpcStatus(status))
                 if matches!(
                     status.code(),
-                    tonic::Code::InvalidArgument | tonic::Code::PermissionDenied | tonic::Code::Unauthenticated
+                    tonic::Code::InvalidArgument
+                        | tonic::Code::PermissionDenied
+                        | tonic::Code::Unauthenticated
                 ) =>
             {
                 Ok(())
@@ -320,32 +347,49 @@ impl Etcd {
             return Err("an etcd of no members".to_owned());
         }
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let token = format!("leadership-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let token = format!(
+            "leadership-{}-{}",
+            std::process::id(),
+            COUNT.fetch_add(1, Ordering::Relaxed)
+        );
         let folder = tempfile::Builder::new()
             .prefix(&format!("{token}-etcd-{}-", options.version))
             .disable_cleanup(std::env::var_os("LEADERSHIP_KEEP_ETCD").is_some())
             .tempdir()
             .map_err(|e| format!("cannot make a folder for etcd's data: {e}"))?;
 
-        let mut etcd = Etcd { members: Vec::new(), options, folder: None };
+        let mut etcd = Etcd {
+            members: Vec::new(),
+            options,
+            folder: None,
+        };
         let ports = (0..etcd.options.members)
             .map(|_| Ok((free_port()?, free_port()?)))
             .collect::<Result<Vec<(u16, u16)>, String>>()?;
-        let peers: Vec<String> =
-            ports.iter().enumerate().map(|(i, (_, peer))| format!("m{i}=http://127.0.0.1:{peer}")).collect();
+        let peers: Vec<String> = ports
+            .iter()
+            .enumerate()
+            .map(|(i, (_, peer))| format!("m{i}=http://127.0.0.1:{peer}"))
+            .collect();
         for (i, (client, peer)) in ports.iter().enumerate() {
             let endpoint = format!("127.0.0.1:{client}");
             let url = etcd.url(&endpoint);
             let mut args = vec![
                 format!("--name=m{i}"),
-                format!("--data-dir={}", folder.path().join(format!("m{i}")).display()),
+                format!(
+                    "--data-dir={}",
+                    folder.path().join(format!("m{i}")).display()
+                ),
                 format!("--listen-client-urls={url}"),
                 format!("--advertise-client-urls={url}"),
                 format!("--listen-peer-urls=http://127.0.0.1:{peer}"),
                 format!("--initial-advertise-peer-urls=http://127.0.0.1:{peer}"),
                 format!("--initial-cluster={}", peers.join(",")),
                 format!("--initial-cluster-token={token}"),
-                format!("--heartbeat-interval={}", etcd.options.heartbeat.as_millis()),
+                format!(
+                    "--heartbeat-interval={}",
+                    etcd.options.heartbeat.as_millis()
+                ),
                 format!("--election-timeout={}", etcd.options.election.as_millis()),
                 // A test's data need not survive the machine; the disks of shared runners are slow and jittery.
                 "--unsafe-no-fsync".to_owned(),
@@ -362,7 +406,8 @@ impl Etcd {
             }
             args.extend(etcd.options.flags.iter().cloned());
             let log = folder.path().join(format!("m{i}.log"));
-            etcd.members.push(Member::new(program.clone(), args, log, endpoint));
+            etcd.members
+                .push(Member::new(program.clone(), args, log, endpoint));
         }
         etcd.folder = Some(folder);
         Ok(etcd)
@@ -377,10 +422,20 @@ impl Etcd {
             Err(e) => format!("{} ({e})", self.version()),
         };
         eprintln!("etcd {reported}: {}", self.endpoints().join(" "));
-        if let (Some(folder), true) = (&self.folder, std::env::var_os("LEADERSHIP_KEEP_ETCD").is_some()) {
-            eprintln!("etcd {reported}: data and logs stay in {}", folder.path().display());
+        if let (Some(folder), true) = (
+            &self.folder,
+            std::env::var_os("LEADERSHIP_KEEP_ETCD").is_some(),
+        ) {
+            eprintln!(
+                "etcd {reported}: data and logs stay in {}",
+                folder.path().display()
+            );
         }
-        if SAID.lock().unwrap_or_else(PoisonError::into_inner).insert(self.version()) {
+        if SAID
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(self.version())
+        {
             let _ = writeln!(std::io::stderr(), "live tests run on etcd {reported}");
         }
     }
@@ -392,19 +447,28 @@ impl Etcd {
 fn free_port() -> Result<u16, String> {
     const FIRST: u32 = 12_000;
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    let ephemeral = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
-    let end = ephemeral.split_whitespace().next().and_then(|low| low.parse().ok()).unwrap_or(32_768_u32);
+    let ephemeral =
+        std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let end = ephemeral
+        .split_whitespace()
+        .next()
+        .and_then(|low| low.parse().ok())
+        .unwrap_or(32_768_u32);
     let span = end.saturating_sub(FIRST);
     if span < 1_000 {
         // Unusual settings: take what the kernel gives.
         let listener = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr());
-        return listener.map(|address| address.port()).map_err(|e| e.to_string());
+        return listener
+            .map(|address| address.port())
+            .map_err(|e| e.to_string());
     }
     // Processes that run at the same time begin far from each other; one process never gives a port twice.
     let begin = std::process::id().wrapping_mul(7_919);
     for _ in 0..span {
         let offset = begin.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % span;
-        let Ok(port) = u16::try_from(FIRST + offset) else { continue };
+        let Ok(port) = u16::try_from(FIRST + offset) else {
+            continue;
+        };
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return Ok(port);
         }

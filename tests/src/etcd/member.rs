@@ -46,7 +46,14 @@ pub enum State {
 
 impl Member {
     pub(super) fn new(program: PathBuf, args: Vec<String>, log: PathBuf, endpoint: String) -> Self {
-        Member { program, args, log, endpoint, id: OnceLock::new(), process: Mutex::default() }
+        Member {
+            program,
+            args,
+            log,
+            endpoint,
+            id: OnceLock::new(),
+            process: Mutex::default(),
+        }
     }
 
     /// `"127.0.0.1:port"`. The same before and after a restart.
@@ -85,7 +92,10 @@ impl Member {
             }
             std::thread::yield_now();
         }
-        Err(format!("etcd on {} did not stop within 5 s of SIGSTOP", self.endpoint))
+        Err(format!(
+            "etcd on {} did not stop within 5 s of SIGSTOP",
+            self.endpoint
+        ))
     }
 
     /// SIGCONT: it goes on where it was stopped.
@@ -107,14 +117,20 @@ impl Member {
         {
             let process = self.lock();
             if process.stopped {
-                return Err(format!("etcd on {} is stopped: SIGTERM would wait for cont()", self.endpoint));
+                return Err(format!(
+                    "etcd on {} is stopped: SIGTERM would wait for cont()",
+                    self.endpoint
+                ));
             }
             signal(&process, Signal::TERM)?;
         }
         let deadline = Instant::now() + TERMINATE_WITHIN;
         while self.state() != State::Down {
             if Instant::now() > deadline {
-                return Err(format!("etcd on {} did not end within {TERMINATE_WITHIN:?} of SIGTERM", self.endpoint));
+                return Err(format!(
+                    "etcd on {} did not end within {TERMINATE_WITHIN:?} of SIGTERM",
+                    self.endpoint
+                ));
             }
             tokio::time::sleep(POLL).await;
         }
@@ -131,14 +147,22 @@ impl Member {
                 _ => return Err(format!("etcd on {} runs already", self.endpoint)),
             }
         }
-        let child = self.spawn().map_err(|e| format!("cannot start {}: {e}", self.program.display()))?;
-        *process = Process { child: Some(child), stopped: false };
+        let child = self
+            .spawn()
+            .map_err(|e| format!("cannot start {}: {e}", self.program.display()))?;
+        *process = Process {
+            child: Some(child),
+            stopped: false,
+        };
         Ok(())
     }
 
     /// How the process ended, if it did: for a start that fails.
     pub(super) fn exited(&self) -> Option<ExitStatus> {
-        self.lock().child.as_mut().and_then(|child| child.try_wait().ok().flatten())
+        self.lock()
+            .child
+            .as_mut()
+            .and_then(|child| child.try_wait().ok().flatten())
     }
 
     /// The last lines of its log.
@@ -147,7 +171,9 @@ impl Member {
         let text = std::fs::read(&self.log).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
         let all: Vec<&str> = text.lines().collect();
-        all.get(all.len().saturating_sub(lines)..).unwrap_or_default().join("\n")
+        all.get(all.len().saturating_sub(lines)..)
+            .unwrap_or_default()
+            .join("\n")
     }
 
     /// Kills and reaps. A killed process is gone within milliseconds, stopped or not, so this may block.
@@ -166,14 +192,22 @@ impl Member {
         // `setpriv` sets the parent-death signal and becomes etcd (same pid): should this process die without its
         // destructors, its members die too.
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "--"]).arg(&self.program).args(&self.args);
+        command
+            .args(["--pdeathsig", "KILL", "--"])
+            .arg(&self.program)
+            .args(&self.args);
         // A user's ETCD_* variables are flags to etcd; ours are all on the command line.
-        command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+        command
+            .env_clear()
+            .envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
         // etcd 3.4 refuses to run elsewhere than on amd64 without it.
         if cfg!(target_arch = "aarch64") {
             command.env("ETCD_UNSUPPORTED_ARCH", "arm64");
         }
-        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
         spawn_for_life(command)
     }
 
@@ -192,17 +226,26 @@ impl Drop for Member {
 fn signal(process: &Process, signal: Signal) -> Result<(), String> {
     // The child is not reaped while we hold it, so its pid cannot be another's.
     let child = process.child.as_ref().ok_or("this member is down")?;
-    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or("a process id out of range")?;
-    kill_process(pid, signal).map_err(|e| format!("cannot signal etcd (process {}): {e}", child.id()))
+    let pid = i32::try_from(child.id())
+        .ok()
+        .and_then(Pid::from_raw)
+        .ok_or("a process id out of range")?;
+    kill_process(pid, signal)
+        .map_err(|e| format!("cannot signal etcd (process {}): {e}", child.id()))
 }
 
 /// Is every thread of it in state `T` (stopped)? A thread that ends meanwhile counts as stopped.
 fn all_threads_stopped(child: &Child) -> bool {
-    let Ok(threads) = std::fs::read_dir(format!("/proc/{}/task", child.id())) else { return false };
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{}/task", child.id())) else {
+        return false;
+    };
     threads.flatten().all(|thread| {
-        let Ok(stat) = std::fs::read_to_string(thread.path().join("stat")) else { return true };
+        let Ok(stat) = std::fs::read_to_string(thread.path().join("stat")) else {
+            return true;
+        };
         // "pid (name) S …": the name may hold anything, also ')'.
-        stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with(['T', 't', 'Z', 'X']))
+        stat.rsplit_once(')')
+            .is_some_and(|(_, rest)| rest.trim_start().starts_with(['T', 't', 'Z', 'X']))
     })
 }
 
@@ -217,14 +260,20 @@ fn spawn_for_life(command: Command) -> io::Result<Child> {
     let orders = ORDERS.get_or_init(|| {
         let (sender, receiver) = mpsc::channel::<Order>();
         // Should it not start, its receiver is dropped and every order fails with `gone`.
-        let _ = std::thread::Builder::new().name("etcd-starter".to_owned()).spawn(move || {
-            for (mut command, reply) in receiver {
-                let _ = reply.send(command.spawn());
-            }
-        });
+        let _ = std::thread::Builder::new()
+            .name("etcd-starter".to_owned())
+            .spawn(move || {
+                for (mut command, reply) in receiver {
+                    let _ = reply.send(command.spawn());
+                }
+            });
         Mutex::new(sender)
     });
     let (reply, child) = mpsc::channel();
-    orders.lock().unwrap_or_else(PoisonError::into_inner).send((command, reply)).map_err(|_| gone())?;
+    orders
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .send((command, reply))
+        .map_err(|_| gone())?;
     child.recv().map_err(|_| gone())?
 }

@@ -40,7 +40,9 @@ impl Version {
     /// Is `reported` (as in `Status.version`, e.g. `"3.5.35"`) a release of this minor version?
     #[must_use]
     pub fn matches(self, reported: &str) -> bool {
-        reported.strip_prefix(self.minor()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        reported
+            .strip_prefix(self.minor())
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     }
 
     /// The program. The error says which command brings it; a live test fails with it, it never passes for want of an etcd.
@@ -51,13 +53,18 @@ impl Version {
         }
         let release = self.pinned_release()?;
         let path = repository().join(".cache/etcd").join(&release).join("etcd");
-        if path.is_file() { Ok(path) } else { Err(format!("etcd {release} is not built yet: run `make etcd`")) }
+        if path.is_file() {
+            Ok(path)
+        } else {
+            Err(format!("etcd {release} is not built yet: run `make etcd`"))
+        }
     }
 
     /// The release that `tests/etcd/` pins: the name of the folder. There is one per minor version.
     fn pinned_release(self) -> Result<String, String> {
         let folder = repository().join("tests/etcd");
-        let entries = std::fs::read_dir(&folder).map_err(|e| format!("cannot read {}: {e}", folder.display()))?;
+        let entries = std::fs::read_dir(&folder)
+            .map_err(|e| format!("cannot read {}: {e}", folder.display()))?;
         let mut found: Vec<String> = entries
             .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
             .filter(|name| name.len() > self.minor().len() && self.matches(name))
@@ -108,7 +115,10 @@ fn find_installed_3_4() -> Result<PathBuf, String> {
 
 /// What `etcd --version` says in its first line, "etcd Version: 3.4.23".
 fn reported_version(program: &Path) -> Result<String, String> {
-    let output = Command::new(program).arg("--version").output().map_err(|e| e.to_string())?;
+    let output = Command::new(program)
+        .arg("--version")
+        .output()
+        .map_err(|e| e.to_string())?;
     let text = String::from_utf8_lossy(&output.stdout);
     text.lines()
         .find_map(|line| line.strip_prefix("etcd Version: "))
