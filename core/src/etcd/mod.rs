@@ -1,0 +1,19 @@
+//! The only folder that speaks to etcd: endpoints, calls, renewals, watches.
+//! What is said is `protocol`'s; etcd's own types stop here.
+
+mod calls;
+mod cluster;
+mod endpoint;
+mod renewals;
+mod renewer;
+mod watcher;
+mod watches;
+mod wire;
+
+pub(crate) use calls::{Ask, Etcd, Failure};
+pub(crate) use endpoint::Plan;
+pub(crate) use renewals::{Proof, Renewals};
+pub(crate) use renewer::Renewer;
+pub(crate) use watcher::{Subscription, Watcher};
+pub(crate) use watches::{Level, Watches};
+pub use wire::Wire;

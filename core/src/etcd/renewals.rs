@@ -1,0 +1,606 @@
+//! Keeping leases: when each is renewed, what a reply is worth, when a read confirms it (S2, DESIGN §4).
+//! A plain state machine fed with replies and time; `renewer` owns the stream and the calls it asks for.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::clock::BootTime;
+use crate::error::Reason;
+use crate::lease::LeaseShared;
+use crate::options::{RENEWALS_PER_TTL, Validity};
+use crate::protocol::KeyValue;
+use crate::term::{TermShared, TermState};
+
+/// Renewals outstanding on the stream at most: through a follower each takes 0.25 ms, and a burst must not look like a
+/// stall.
+const MAX_IN_FLIGHT: usize = 256;
+/// A stream that leaves a renewal unanswered for less is not called stalled, whatever the TTL.
+const MIN_BOUND: Duration = Duration::from_millis(50);
+/// … and for a TTL above 600 ms, this part of it.
+const BOUNDS_PER_TTL: u32 = 12;
+/// Confirming reads are begun at most this often per TTL, but at once when a deadline is near.
+const READS_PER_TTL: u32 = 25;
+/// Own keys in one confirming read: at least so many of the longest unseen (a read costs as much as 30 renewals,
+/// a further key little) …
+const KEYS_AT_LEAST: usize = 16;
+/// … and at most (etcd's limit of operations in a transaction is 128).
+const KEYS_AT_MOST: usize = 126;
+/// Confirming reads under way at once: one may hang until its bound.
+const MAX_READS: usize = 4;
+/// Leases due within this part of their interval go out together: one wake-up, one write.
+const COALESCE: u32 = 20;
+
+/// What the machine wants done.
+#[derive(Debug)]
+pub(crate) enum Action {
+    /// Open a stream; the previous one, if any, is dropped. `advance`: on the next endpoint.
+    Open { generation: u64, advance: bool },
+    /// Renew a lease on the open stream.
+    Send { lease: i64 },
+    /// A linearizable read of these keys, or of any if there are none. `advance`: on the next endpoint.
+    Read { read: u64, keys: Vec<Vec<u8>>, bound: Duration, advance: bool },
+    /// This term was lost: announce it.
+    Lost(Arc<TermShared>),
+}
+
+/// A reply that may extend a lease once a read confirms it.
+#[derive(Debug, Clone, Copy)]
+struct Extension {
+    sent: BootTime,
+    received: BootTime,
+    /// 0: the lease is gone, if the reply is confirmed.
+    ttl: Duration,
+    raft_term: u64,
+}
+
+struct Entry {
+    lease: Arc<LeaseShared>,
+    renewing: bool,
+    /// Its place in `due`.
+    next: Option<BootTime>,
+    /// Outstanding on the stream since.
+    sent: Option<BootTime>,
+    extension: Option<Extension>,
+    /// Waits in `unconfirmed`.
+    waiting: bool,
+    terms: Vec<u64>,
+}
+
+struct TermEntry {
+    term: Arc<TermShared>,
+    /// When the last read that showed the key as ours was sent: no extension goes beyond that + TTL (S15).
+    shown: BootTime,
+    /// When an extension was last confirmed.
+    extended: BootTime,
+    look: BootTime,
+}
+
+struct Read {
+    begun: BootTime,
+    terms: Vec<u64>,
+}
+
+/// What a confirming read answered.
+pub(crate) struct ReadReply {
+    pub(crate) raft_term: u64,
+    pub(crate) revision: i64,
+    /// One for each key asked for.
+    pub(crate) keys: Vec<Option<KeyValue>>,
+}
+
+/// A linearizable proof: when its request was begun, and at which raft term it was answered.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Proof {
+    pub(crate) begun: BootTime,
+    pub(crate) raft_term: u64,
+}
+
+pub(crate) struct Renewals {
+    validity: Validity,
+    leases: HashMap<i64, Entry>,
+    due: BTreeSet<(BootTime, i64)>,
+    /// The smallest TTL among the leases, by count.
+    ttls: std::collections::BTreeMap<Duration, usize>,
+    generation: u64,
+    open: bool,
+    in_flight: VecDeque<(i64, BootTime)>,
+    /// Streams given up in a row without a reply between: the bound doubles with each.
+    stalls: u32,
+    reopen_at: Option<BootTime>,
+    unconfirmed: Vec<i64>,
+    urgent: bool,
+    reads: HashMap<u64, Read>,
+    last_read: Option<BootTime>,
+    next_read: u64,
+    highest_raft_term: u64,
+    /// Replies in a row whose raft term was below the confirming read's.
+    old_terms: u32,
+    stale_read: bool,
+    terms: HashMap<u64, TermEntry>,
+    looks: BTreeSet<(BootTime, u64)>,
+    unseen: BTreeSet<(BootTime, u64)>,
+}
+
+impl Renewals {
+    pub(crate) fn new(validity: Validity) -> Renewals {
+        Renewals {
+            validity,
+            leases: HashMap::new(),
+            due: BTreeSet::new(),
+            ttls: std::collections::BTreeMap::new(),
+            generation: 0,
+            open: false,
+            in_flight: VecDeque::new(),
+            stalls: 0,
+            reopen_at: None,
+            unconfirmed: Vec::new(),
+            urgent: false,
+            reads: HashMap::new(),
+            last_read: None,
+            next_read: 0,
+            highest_raft_term: 0,
+            old_terms: 0,
+            stale_read: false,
+            terms: HashMap::new(),
+            looks: BTreeSet::new(),
+            unseen: BTreeSet::new(),
+        }
+    }
+
+    fn min_ttl(&self) -> Duration {
+        self.ttls.keys().next().copied().unwrap_or(Duration::from_secs(5))
+    }
+
+    fn bound(&self) -> Duration {
+        let base = (self.min_ttl() / BOUNDS_PER_TTL).max(MIN_BOUND);
+        (base * 2u32.pow(self.stalls.min(5))).min(self.min_ttl() / 2).max(MIN_BOUND)
+    }
+
+    /// A lease just granted: `sent` before the request, answered at `raft_term`.
+    pub(crate) fn add(&mut self, lease: Arc<LeaseShared>, sent: BootTime, raft_term: u64, now: BootTime) {
+        *self.ttls.entry(lease.ttl).or_insert(0) += 1;
+        let entry = Entry {
+            renewing: false,
+            next: None,
+            sent: None,
+            extension: Some(Extension {
+                sent,
+                received: now,
+                ttl: lease.ttl,
+                raft_term,
+            }),
+            waiting: false,
+            terms: Vec::new(),
+            lease,
+        };
+        self.note_raft_term(raft_term);
+        self.leases.insert(entry.lease.id, entry);
+    }
+
+    /// Forgets a lease: a reply that still comes changes nothing (case 10).
+    pub(crate) fn remove(&mut self, lease: i64) {
+        if let Some(entry) = self.leases.remove(&lease) {
+            if let Some(next) = entry.next {
+                self.due.remove(&(next, lease));
+            }
+            if let Some(count) = self.ttls.get_mut(&entry.lease.ttl) {
+                *count -= 1;
+                if *count == 0 {
+                    self.ttls.remove(&entry.lease.ttl);
+                }
+            }
+        }
+    }
+
+    /// Starts or stops renewing in the background. Idempotent.
+    pub(crate) fn set_renewing(&mut self, lease: i64, renewing: bool) {
+        let Some(entry) = self.leases.get_mut(&lease) else { return };
+        if entry.renewing == renewing {
+            return;
+        }
+        entry.renewing = renewing;
+        if renewing {
+            if entry.sent.is_none() {
+                let sent = entry.extension.map_or(BootTime::default(), |extension| extension.sent);
+                let next = sent.after(entry.lease.ttl / RENEWALS_PER_TTL);
+                self.schedule(lease, next);
+            }
+        } else if let Some(next) = entry.next.take() {
+            self.due.remove(&(next, lease));
+        }
+    }
+
+    pub(crate) fn is_renewing(&self, lease: i64) -> bool {
+        self.leases.get(&lease).is_some_and(|entry| entry.renewing)
+    }
+
+    /// Renews once, now, whether or not it is renewed in the background.
+    pub(crate) fn renew_now(&mut self, lease: i64, now: BootTime) {
+        if self.leases.get(&lease).is_some_and(|entry| entry.sent.is_none()) {
+            self.schedule(lease, now);
+        }
+    }
+
+    fn schedule(&mut self, lease: i64, at: BootTime) {
+        let Some(entry) = self.leases.get_mut(&lease) else { return };
+        if let Some(next) = entry.next.replace(at) {
+            self.due.remove(&(next, lease));
+        }
+        self.due.insert((at, lease));
+    }
+
+    /// Confirms a lease's last renewal by a proof of the caller's own (S4). `None`: the proof does not confirm it;
+    /// renew once more. A deadline otherwise.
+    pub(crate) fn confirm_by(&mut self, lease: i64, proof: Proof) -> Option<BootTime> {
+        self.note_raft_term(proof.raft_term);
+        let extension = self.leases.get(&lease)?.extension?;
+        let confirmed = extension.received <= proof.begun
+            && extension.raft_term == proof.raft_term
+            && proof.raft_term >= self.highest_raft_term
+            && !extension.ttl.is_zero();
+        confirmed.then(|| extension.sent.after(self.validity.of(extension.ttl)))
+    }
+
+    /// When the reply came that last could extend this lease.
+    pub(crate) fn answered(&self, lease: i64) -> Option<BootTime> {
+        Some(self.leases.get(&lease)?.extension?.received)
+    }
+
+    /// A term begins: its lease's renewals extend it, and its key takes part in the confirming reads.
+    pub(crate) fn add_term(&mut self, term: Arc<TermShared>, shown: BootTime, now: BootTime) {
+        let id = term.id;
+        if let Some(entry) = self.leases.get_mut(&term.guard.lease) {
+            entry.terms.push(id);
+        }
+        self.unseen.insert((shown, id));
+        self.terms.insert(
+            id,
+            TermEntry {
+                shown,
+                extended: now,
+                look: now,
+                term,
+            },
+        );
+        self.looks.insert((now, id));
+    }
+
+    /// The term is over; nothing extends or announces it any more.
+    pub(crate) fn remove_term(&mut self, id: u64) {
+        if let Some(entry) = self.terms.remove(&id) {
+            self.looks.remove(&(entry.look, id));
+            self.unseen.remove(&(entry.shown, id));
+            if let Some(lease) = self.leases.get_mut(&entry.term.guard.lease) {
+                lease.terms.retain(|other| *other != id);
+            }
+        }
+    }
+
+    /// Every term that is still running: for the end of the client or the cluster.
+    pub(crate) fn running(&self) -> Vec<Arc<TermShared>> {
+        let mut terms: Vec<_> = self.terms.values().map(|entry| entry.term.clone()).collect();
+        terms.sort_by_key(|term| term.id);
+        terms
+    }
+
+    pub(crate) fn note_raft_term(&mut self, raft_term: u64) {
+        self.highest_raft_term = self.highest_raft_term.max(raft_term);
+    }
+
+    /// Another cluster answers: what was learnt of the old one is worth nothing.
+    pub(crate) fn forget_cluster(&mut self) {
+        self.highest_raft_term = 0;
+        for entry in self.leases.values_mut() {
+            entry.extension = None;
+        }
+    }
+
+    /// A reply on the stream. True if [`step`](Self::step) has something to do before it would look again.
+    pub(crate) fn reply(&mut self, generation: u64, lease: i64, ttl: i64, raft_term: u64, now: BootTime) -> bool {
+        if generation != self.generation {
+            return false;
+        }
+        self.stalls = 0;
+        let was_full = self.in_flight.len() >= MAX_IN_FLIGHT;
+        // Replies come in the order of the requests; in doubt the oldest send of this lease (S2).
+        let sent = match self.in_flight.front() {
+            Some((front, _)) if *front == lease => self.in_flight.pop_front(),
+            _ => {
+                let place = self.in_flight.iter().position(|(other, _)| *other == lease);
+                place.and_then(|place| self.in_flight.remove(place))
+            }
+        };
+        self.note_raft_term(raft_term);
+        let (Some((_, sent)), Some(entry)) = (sent, self.leases.get_mut(&lease)) else { return was_full };
+        entry.sent = None;
+        entry.extension = Some(Extension {
+            sent,
+            received: now,
+            ttl: Duration::from_secs(u64::try_from(ttl).unwrap_or(0)),
+            raft_term,
+        });
+        self.urgent |= ttl <= 0 || entry.lease.deadline.at().since(now) < entry.lease.ttl / 4;
+        let renewing = entry.renewing;
+        let first = self.unconfirmed.is_empty();
+        if !std::mem::replace(&mut entry.waiting, true) {
+            self.unconfirmed.push(lease);
+        }
+        if renewing {
+            let interval = entry.lease.ttl / RENEWALS_PER_TTL;
+            self.schedule(lease, sent.after(interval).max(now));
+        }
+        was_full || first || self.urgent
+    }
+
+    /// The stream ended, or could not be opened.
+    pub(crate) fn broken(&mut self, generation: u64, now: BootTime) {
+        if generation == self.generation && self.open {
+            self.give_up_stream(now);
+        }
+    }
+
+    /// Everything outstanding goes out again on a new stream, never twice on one; replies of the old one are not read.
+    fn give_up_stream(&mut self, now: BootTime) {
+        self.open = false;
+        self.generation += 1;
+        self.stalls += 1;
+        // The first new stream at once; then not over and over.
+        let pause = match self.stalls {
+            0 | 1 => Duration::ZERO,
+            more => Duration::from_millis(10 * 2u64.pow(more.min(6))),
+        };
+        self.reopen_at = Some(now.after(pause.min(self.min_ttl() / 10)));
+        for (lease, _) in std::mem::take(&mut self.in_flight) {
+            if let Some(entry) = self.leases.get_mut(&lease) {
+                entry.sent = None;
+                self.schedule(lease, now);
+            }
+        }
+    }
+
+    /// A confirming read has answered, or failed (`None`).
+    pub(crate) fn read_done(&mut self, read: u64, reply: Option<ReadReply>, now: BootTime, out: &mut Vec<Action>) {
+        let Some(read) = self.reads.remove(&read) else { return };
+        let Some(reply) = reply else {
+            self.stale_read = true; // another endpoint next time
+            return;
+        };
+        for (id, kv) in read.terms.iter().zip(&reply.keys) {
+            self.shown(*id, kv.as_ref(), reply.revision, read.begun, out);
+        }
+        if reply.raft_term < self.highest_raft_term {
+            self.stale_read = true; // a member that has not heard of the newest etcd leader confirms nothing
+            return;
+        }
+        self.highest_raft_term = reply.raft_term;
+        let mut old = false;
+        for lease in std::mem::take(&mut self.unconfirmed) {
+            let Some(entry) = self.leases.get_mut(&lease) else { continue };
+            let Some(extension) = entry.extension else {
+                entry.waiting = false;
+                continue;
+            };
+            if extension.received > read.begun {
+                self.unconfirmed.push(lease); // the read began before it came: the next one
+                continue;
+            }
+            entry.waiting = false;
+            if extension.raft_term != reply.raft_term {
+                // An old term is no error: renew once more (S2).
+                old = true;
+                if entry.sent.is_none() {
+                    self.schedule(lease, now);
+                }
+            } else if extension.ttl.is_zero() {
+                self.gone(lease, out);
+            } else {
+                self.extend(lease, extension, now);
+            }
+        }
+        self.old_terms = if old { self.old_terms + 1 } else { 0 };
+        if self.old_terms >= 2 && self.open {
+            self.old_terms = 0;
+            self.give_up_stream(now); // a second one is a missed bound: the next member
+        }
+    }
+
+    fn extend(&mut self, lease: i64, extension: Extension, now: BootTime) {
+        let Some(entry) = self.leases.get(&lease) else { return };
+        let validity = self.validity.of(extension.ttl);
+        let deadline = extension.sent.after(validity);
+        entry.lease.deadline.set(deadline);
+        entry.lease.confirmed.fetch_add(1, Ordering::Relaxed);
+        for id in &entry.terms {
+            if let Some(entry) = self.terms.get_mut(id)
+                && entry.term.deadline.set(deadline.min(entry.shown.after(validity)))
+            {
+                entry.extended = now;
+                entry.term.state.send_if_modified(|state| {
+                    let jeopardy = *state == TermState::Jeopardy;
+                    if jeopardy {
+                        *state = TermState::Leading;
+                    }
+                    jeopardy
+                });
+            }
+        }
+    }
+
+    /// etcd says, confirmed, that the lease is gone.
+    fn gone(&mut self, lease: i64, out: &mut Vec<Action>) {
+        let Some(entry) = self.leases.get_mut(&lease) else { return };
+        entry.renewing = false;
+        if let Some(next) = entry.next.take() {
+            self.due.remove(&(next, lease));
+        }
+        entry.lease.deadline.end(Reason::Revoked);
+        for id in entry.terms.clone() {
+            self.end_term(id, Reason::Revoked, out);
+        }
+    }
+
+    fn end_term(&mut self, id: u64, reason: Reason, out: &mut Vec<Action>) {
+        if let Some(entry) = self.terms.get(&id) {
+            let term = entry.term.clone();
+            term.deadline.end(reason);
+            self.remove_term(id);
+            out.push(Action::Lost(term));
+        }
+    }
+
+    /// A read begun at `begun` showed the key of a term.
+    fn shown(&mut self, id: u64, kv: Option<&KeyValue>, revision: i64, begun: BootTime, out: &mut Vec<Action>) {
+        let Some(entry) = self.terms.get_mut(&id) else { return };
+        if let Some(reason) = entry.term.judge(kv, revision) {
+            self.end_term(id, reason, out);
+        } else if entry.term.guard.holds(kv) && begun > entry.shown {
+            self.unseen.remove(&(entry.shown, id));
+            entry.shown = begun;
+            self.unseen.insert((begun, id));
+        }
+    }
+
+    /// Does what is due now. Returns when to come back at the latest.
+    pub(crate) fn step(&mut self, now: BootTime, out: &mut Vec<Action>) -> Option<BootTime> {
+        self.look_at_terms(now, out);
+        if self.in_flight.front().is_some_and(|(_, sent)| now.since(*sent) >= self.bound()) {
+            self.give_up_stream(now);
+        }
+        self.send_due(now, out);
+        self.begin_reads(now, out);
+        self.next_wake(now)
+    }
+
+    fn look_at_terms(&mut self, now: BootTime, out: &mut Vec<Action>) {
+        while let Some(&(at, id)) = self.looks.first()
+            && at <= now
+        {
+            self.looks.remove(&(at, id));
+            let Some(entry) = self.terms.get_mut(&id) else { continue };
+            if entry.term.deadline.lost().is_some() {
+                let term = entry.term.clone();
+                self.remove_term(id);
+                out.push(Action::Lost(term));
+                continue;
+            }
+            let lease = &entry.term.lease;
+            let renewing = self.leases.get(&lease.id).is_some_and(|lease| lease.renewing);
+            let jeopardy_at = entry.extended.after(2 * (lease.ttl / RENEWALS_PER_TTL));
+            if renewing && jeopardy_at <= now {
+                entry.term.state.send_if_modified(|state| {
+                    let leading = *state == TermState::Leading;
+                    if leading {
+                        *state = TermState::Jeopardy;
+                    }
+                    leading
+                });
+            }
+            let lost_at = entry.term.deadline.lost_at();
+            let next = if renewing && jeopardy_at > now { lost_at.min(jeopardy_at) } else { lost_at };
+            entry.look = next.max(now.after(Duration::from_nanos(1)));
+            self.looks.insert((entry.look, id));
+        }
+    }
+
+    fn send_due(&mut self, now: BootTime, out: &mut Vec<Action>) {
+        if self.due.first().is_none_or(|(at, _)| *at > now) {
+            return;
+        }
+        if !self.open {
+            if self.reopen_at.is_some_and(|at| at > now) {
+                return;
+            }
+            self.open = true;
+            out.push(Action::Open {
+                generation: self.generation,
+                advance: self.stalls > 0,
+            });
+        }
+        let slack = self.min_ttl() / RENEWALS_PER_TTL / COALESCE;
+        while self.in_flight.len() < MAX_IN_FLIGHT
+            && let Some(&(at, lease)) = self.due.first()
+            && at <= now.after(slack)
+        {
+            self.due.remove(&(at, lease));
+            let Some(entry) = self.leases.get_mut(&lease) else { continue };
+            entry.next = None;
+            // Renewing a dead lease stalls its whole stream in etcd; and it could not be kept.
+            if !entry.lease.deadline.valid() {
+                entry.renewing = false;
+                continue;
+            }
+            entry.sent = Some(now);
+            self.in_flight.push_back((lease, now));
+            out.push(Action::Send { lease });
+        }
+    }
+
+    fn begin_reads(&mut self, now: BootTime, out: &mut Vec<Action>) {
+        let gap = self.min_ttl() / READS_PER_TTL;
+        let rested = self.last_read.is_none_or(|last| now.since(last) >= gap);
+        let overdue = |seen: BootTime, ttl: Duration| now.since(seen) >= ttl * 2 / 5;
+        let mut rotation_due = self
+            .unseen
+            .first()
+            .and_then(|(seen, id)| self.terms.get(id).map(|entry| overdue(*seen, entry.term.lease.ttl)))
+            .unwrap_or(false);
+        let mut wanted = !self.unconfirmed.is_empty() && (rested || std::mem::take(&mut self.urgent));
+        rotation_due &= rested;
+        while (wanted || rotation_due) && self.reads.len() < MAX_READS {
+            wanted = false;
+            rotation_due = false;
+            let mut terms = Vec::new();
+            let mut keys = Vec::new();
+            for (seen, id) in &self.unseen {
+                let Some(entry) = self.terms.get(id) else { continue };
+                let due = overdue(*seen, entry.term.lease.ttl);
+                if keys.len() >= KEYS_AT_LEAST && !due {
+                    break;
+                }
+                if keys.len() >= KEYS_AT_MOST {
+                    rotation_due = due; // the rest goes in a read of its own
+                    break;
+                }
+                if !self.reads.values().any(|read| read.terms.contains(id)) {
+                    terms.push(*id);
+                    keys.push(entry.term.guard.key.clone());
+                }
+            }
+            if keys.is_empty() && self.unconfirmed.is_empty() {
+                break;
+            }
+            self.next_read += 1;
+            self.last_read = Some(now);
+            self.reads.insert(self.next_read, Read { begun: now, terms });
+            out.push(Action::Read {
+                read: self.next_read,
+                keys,
+                bound: (self.min_ttl() / BOUNDS_PER_TTL).max(MIN_BOUND),
+                advance: std::mem::take(&mut self.stale_read),
+            });
+        }
+    }
+
+    fn next_wake(&self, now: BootTime) -> Option<BootTime> {
+        let send = self.due.first().map(|(at, _)| *at).filter(|_| self.in_flight.len() < MAX_IN_FLIGHT);
+        let send = match (send, self.reopen_at) {
+            (Some(at), Some(reopen)) if !self.open => Some(at.max(reopen)),
+            (send, _) => send,
+        };
+        let stall = self.in_flight.front().map(|(_, sent)| sent.after(self.bound()));
+        let look = self.looks.first().map(|(at, _)| *at);
+        let gap = self.last_read.map_or(now, |last| last.after(self.min_ttl() / READS_PER_TTL));
+        let read = (!self.unconfirmed.is_empty() && self.reads.len() < MAX_READS).then_some(gap);
+        let rotation = self.unseen.first().and_then(|(seen, id)| {
+            let ttl = self.terms.get(id)?.term.lease.ttl;
+            (self.reads.len() < MAX_READS).then_some(seen.after(ttl * 2 / 5).max(gap))
+        });
+        [send, stall, look, read, rotation].into_iter().flatten().min()
+    }
+}
+
+#[cfg(test)]
+#[path = "renewals_tests.rs"]
+mod tests;

@@ -1,0 +1,507 @@
+//! Watching keys: a level for each, made without a gap and kept true by events and reads (S11, S6).
+//! A plain state machine fed with messages and time; `watcher` owns the stream and the reads it asks for.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::clock::BootTime;
+use crate::error::Error;
+use crate::protocol::KeyValue;
+use crate::term::TermShared;
+
+/// Silence after which the stream is probed: an idle one is not told from a dead one otherwise (progress requests go
+/// unanswered on an idle store).
+const SILENCE: Duration = Duration::from_secs(10);
+/// How long a stream has to answer something it must answer.
+const ANSWER_BOUND: Duration = Duration::from_secs(2);
+/// Rebuilding again and again slows down to this.
+const MAX_PAUSE: Duration = Duration::from_secs(5);
+/// Keys read in one transaction at most.
+pub(crate) const BATCH: usize = 126;
+
+/// What is known of a watched key. A level: a slow reader sees the latest, and state is the truth (S11).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Level {
+    /// False until a first read; true for good after it.
+    pub(crate) synced: bool,
+    /// The revision this is known for: of the event, or of the store at the read.
+    pub(crate) revision: i64,
+    /// The key; `None` = absent.
+    pub(crate) kv: Option<Arc<KeyValue>>,
+    /// Key present: the revision of the delete event that came directly before the event of its creation.
+    /// Key absent: the revision of the delete event seen. `None` after a read, or with a gap.
+    pub(crate) deleted: Option<i64>,
+    /// Nothing comes any more, and why.
+    pub(crate) error: Option<Error>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Open a stream; the previous one is dropped. `advance`: on the next endpoint.
+    Open { generation: u64, advance: bool },
+    /// Ask for a watch of `key` under `id`, from revision `start` (0 = from now).
+    Create { id: i64, key: Vec<u8>, start: i64 },
+    /// Give a watch up.
+    Cancel { id: i64 },
+    /// Read these keys linearizably, in one transaction.
+    Read { read: u64, keys: Vec<Vec<u8>> },
+}
+
+/// A message of the stream.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Message {
+    pub(crate) id: i64,
+    pub(crate) created: bool,
+    pub(crate) cancelled: bool,
+    pub(crate) compacted: bool,
+    /// A refusal for want of permission, as opposed to anything that another try may mend.
+    pub(crate) denied: bool,
+    pub(crate) reason: String,
+    pub(crate) events: Vec<Event>,
+}
+
+/// Put, with the key as it is now, or delete at a revision.
+#[derive(Debug, Clone)]
+pub(crate) enum Event {
+    Put(KeyValue),
+    Delete { revision: i64 },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Wants a watch on the next occasion.
+    New,
+    /// Asked for; `true`: to be read when it is there.
+    Creating(bool),
+    Reading,
+    Live,
+}
+
+struct Watched {
+    key: Vec<u8>,
+    /// Its id on the stream of now; an id is never used twice.
+    id: i64,
+    phase: Phase,
+    /// Events up to here are known already.
+    floor: i64,
+    level: watch::Sender<Level>,
+    terms: Vec<Arc<TermShared>>,
+    users: usize,
+}
+
+/// A term whose key was seen to be another's, or gone.
+pub(crate) struct Lost(pub(crate) Arc<TermShared>);
+
+pub(crate) struct Watches {
+    keys: BTreeMap<Vec<u8>, Watched>,
+    ids: HashMap<i64, Vec<u8>>,
+    next_id: i64,
+    generation: u64,
+    open: bool,
+    /// Ids asked for on this stream and not answered, in order: a refusal does not say which it refuses.
+    creating: VecDeque<(i64, BootTime)>,
+    heard: BootTime,
+    probe: Option<i64>,
+    failures: u32,
+    reopen_at: Option<BootTime>,
+    reads: HashMap<u64, Vec<Vec<u8>>>,
+    next_read: u64,
+    to_read: Vec<Vec<u8>>,
+    reread: Duration,
+    reread_at: Option<BootTime>,
+}
+
+impl Watches {
+    /// `reread`: how often all keys are read again (S11).
+    pub(crate) fn new(reread: Duration) -> Watches {
+        Watches {
+            keys: BTreeMap::new(),
+            ids: HashMap::new(),
+            next_id: 1, // 0 lets etcd choose
+            generation: 0,
+            open: false,
+            creating: VecDeque::new(),
+            heard: BootTime::default(),
+            probe: None,
+            failures: 0,
+            reopen_at: None,
+            reads: HashMap::new(),
+            next_read: 0,
+            to_read: Vec::new(),
+            reread,
+            reread_at: None,
+        }
+    }
+
+    /// Another user of a key's level.
+    pub(crate) fn subscribe(&mut self, key: &[u8]) -> watch::Receiver<Level> {
+        let watched = self.keys.entry(key.to_vec()).or_insert_with(|| Watched {
+            key: key.to_vec(),
+            id: 0,
+            phase: Phase::New,
+            floor: 0,
+            level: watch::Sender::new(Level::default()),
+            terms: Vec::new(),
+            users: 0,
+        });
+        watched.users += 1;
+        watched.level.subscribe()
+    }
+
+    /// One user less; the last one's leaving ends the watch.
+    pub(crate) fn unsubscribe(&mut self, key: &[u8], out: &mut Vec<Action>) {
+        let Some(watched) = self.keys.get_mut(key) else { return };
+        watched.users = watched.users.saturating_sub(1);
+        if watched.users == 0
+            && let Some(watched) = self.keys.remove(key)
+        {
+            self.ids.remove(&watched.id);
+            if self.open && matches!(watched.phase, Phase::Creating(_) | Phase::Reading | Phase::Live) {
+                out.push(Action::Cancel { id: watched.id });
+            }
+        }
+    }
+
+    /// A term that this key's events and reads may end. The caller is subscribed to the key.
+    pub(crate) fn bind(&mut self, term: Arc<TermShared>) -> Option<Lost> {
+        let watched = self.keys.get_mut(&term.guard.key)?;
+        let level = watched.level.borrow().clone();
+        if level.synced
+            && let Some(reason) = term.judge(level.kv.as_deref(), level.revision)
+        {
+            term.deadline.end(reason);
+            return Some(Lost(term));
+        }
+        watched.terms.push(term);
+        None
+    }
+
+    pub(crate) fn unbind(&mut self, term: &TermShared) {
+        if let Some(watched) = self.keys.get_mut(&term.guard.key) {
+            watched.terms.retain(|other| other.id != term.id);
+        }
+    }
+
+    /// Another cluster answers: floors of the old one would hide its events.
+    pub(crate) fn forget_cluster(&mut self, now: BootTime) {
+        for watched in self.keys.values_mut() {
+            watched.floor = 0;
+            watched.level.send_modify(|level| {
+                *level = Level::default();
+            });
+        }
+        self.break_stream(now, Duration::ZERO);
+    }
+
+    /// The stream ended, or could not be opened.
+    pub(crate) fn broken(&mut self, generation: u64, now: BootTime) {
+        if generation == self.generation && self.open {
+            self.fail(now);
+        }
+    }
+
+    fn fail(&mut self, now: BootTime) {
+        self.failures += 1;
+        // The first rebuilding at once; then not over and over (case 30).
+        let pause = match self.failures {
+            1 => Duration::ZERO,
+            more => (Duration::from_millis(25) * 2u32.pow(more.min(10))).min(MAX_PAUSE),
+        };
+        self.break_stream(now, pause);
+    }
+
+    fn break_stream(&mut self, now: BootTime, pause: Duration) {
+        self.open = false;
+        self.generation += 1;
+        self.creating.clear();
+        self.ids.clear();
+        self.probe = None;
+        self.reopen_at = Some(now.after(pause));
+        for watched in self.keys.values_mut() {
+            if watched.level.borrow().error.is_none() {
+                watched.phase = Phase::New;
+            }
+        }
+    }
+
+    /// A message of the stream.
+    pub(crate) fn message(
+        &mut self,
+        generation: u64,
+        message: Message,
+        now: BootTime,
+        out: &mut Vec<Action>,
+        lost: &mut Vec<Lost>,
+    ) {
+        if generation != self.generation {
+            return;
+        }
+        self.heard = now;
+        if message.created {
+            self.failures = 0;
+            // Answers to creates come in order; a refused one says -1, not which (ETCD-CLIENT "Watch stream").
+            let Some((id, _)) = self.creating.pop_front() else { return };
+            self.created(id, &message, out);
+            if !message.compacted {
+                return;
+            }
+        }
+        if message.cancelled {
+            self.cancelled(message.id);
+            return;
+        }
+        let Some(watched) = self.ids.get(&message.id).and_then(|key| self.keys.get_mut(key)) else { return };
+        for event in message.events {
+            watched.event(event, lost);
+        }
+    }
+
+    fn created(&mut self, id: i64, message: &Message, out: &mut Vec<Action>) {
+        if self.probe == Some(id) {
+            self.probe = None;
+            if !message.cancelled {
+                out.push(Action::Cancel { id });
+            }
+            return;
+        }
+        let Some(watched) = self.ids.get(&id).and_then(|key| self.keys.get_mut(key)) else { return };
+        if message.cancelled && !message.compacted {
+            self.ids.remove(&id);
+            if message.denied {
+                let what = format!("watch of {}: {}", crate::error::show(&watched.key), message.reason);
+                watched.level.send_modify(|level| level.error = Some(Error::PermissionDenied { message: what }));
+                watched.phase = Phase::Live; // for good: it is not asked for again
+            } else {
+                watched.phase = Phase::New;
+            }
+        } else if watched.phase == Phase::Creating(true) {
+            watched.phase = Phase::Reading;
+            self.to_read.push(watched.key.clone());
+        } else {
+            watched.phase = Phase::Live;
+        }
+    }
+
+    /// Compacted, or ended by the server: a new watch, with a read, under a new id.
+    fn cancelled(&mut self, id: i64) {
+        if let Some(key) = self.ids.remove(&id)
+            && let Some(watched) = self.keys.get_mut(&key)
+        {
+            watched.phase = Phase::New;
+            watched.floor = 0;
+        }
+    }
+
+    /// A read has answered with the store's revision and the keys in the order asked, or failed.
+    pub(crate) fn read_done(
+        &mut self,
+        read: u64,
+        reply: Option<(i64, Vec<Option<KeyValue>>)>,
+        now: BootTime,
+        lost: &mut Vec<Lost>,
+    ) {
+        let Some(keys) = self.reads.remove(&read) else { return };
+        let Some((revision, kvs)) = reply else {
+            // What waits for a read waits on; the periodic ones come again by themselves.
+            let waiting = keys.into_iter().filter(|key| {
+                self.keys.get(key).is_some_and(|watched| watched.phase == Phase::Reading)
+            });
+            self.to_read.extend(waiting);
+            self.reopen_at = Some(now.after(Duration::from_millis(50)));
+            return;
+        };
+        for (key, kv) in keys.iter().zip(kvs) {
+            if let Some(watched) = self.keys.get_mut(key) {
+                if watched.phase == Phase::Reading {
+                    watched.phase = Phase::Live;
+                }
+                watched.read(revision, kv, lost);
+            }
+        }
+    }
+
+    /// Does what is due now. `jitter` in 0..1000 spreads the periodic reads. Returns when to come back at the latest.
+    pub(crate) fn step(&mut self, now: BootTime, jitter: u64, out: &mut Vec<Action>) -> Option<BootTime> {
+        if self.keys.is_empty() && self.creating.is_empty() {
+            self.reread_at = None;
+            return None;
+        }
+        self.check_stream(now);
+        let paused = self.reopen_at.is_some_and(|at| at > now);
+        if !paused {
+            self.reopen_at = None;
+            self.open_and_create(now, out);
+            self.begin_reads(out);
+        }
+        let reread_at = *self.reread_at.get_or_insert_with(|| spread(now, self.reread, jitter));
+        if reread_at <= now {
+            self.reread_at = Some(spread(now, self.reread, jitter));
+            let keys: Vec<_> = self.keys.values().filter(|w| w.phase == Phase::Live).map(|w| w.key.clone()).collect();
+            for batch in keys.chunks(BATCH) {
+                self.read(batch.to_vec(), out);
+            }
+        }
+        self.probe_silence(now, out);
+        self.next_wake(now)
+    }
+
+    fn check_stream(&mut self, now: BootTime) {
+        let overdue = self.creating.front().is_some_and(|(_, asked)| now.since(*asked) >= ANSWER_BOUND);
+        if overdue && now.since(self.heard) >= ANSWER_BOUND {
+            self.fail(now);
+        }
+    }
+
+    fn open_and_create(&mut self, now: BootTime, out: &mut Vec<Action>) {
+        if !self.keys.values().any(|watched| watched.phase == Phase::New) {
+            return;
+        }
+        if !self.open {
+            self.open = true;
+            self.heard = now;
+            out.push(Action::Open {
+                generation: self.generation,
+                advance: self.failures > 0,
+            });
+        }
+        for watched in self.keys.values_mut().filter(|watched| watched.phase == Phase::New) {
+            watched.id = self.next_id;
+            self.next_id += 1;
+            self.ids.insert(watched.id, watched.key.clone());
+            self.creating.push_back((watched.id, now));
+            // After a break: from the next revision. Else from now, and read when it is there (S11).
+            let start = if watched.floor > 0 { watched.floor + 1 } else { 0 };
+            watched.phase = Phase::Creating(start == 0);
+            out.push(Action::Create {
+                id: watched.id,
+                key: watched.key.clone(),
+                start,
+            });
+        }
+    }
+
+    fn begin_reads(&mut self, out: &mut Vec<Action>) {
+        let mut keys = std::mem::take(&mut self.to_read);
+        keys.retain(|key| self.keys.get(key).is_some_and(|watched| watched.phase == Phase::Reading));
+        for batch in keys.chunks(BATCH) {
+            self.read(batch.to_vec(), out);
+        }
+    }
+
+    fn read(&mut self, keys: Vec<Vec<u8>>, out: &mut Vec<Action>) {
+        self.next_read += 1;
+        self.reads.insert(self.next_read, keys.clone());
+        out.push(Action::Read {
+            read: self.next_read,
+            keys,
+        });
+    }
+
+    fn probe_silence(&mut self, now: BootTime, out: &mut Vec<Action>) {
+        if !self.open || self.probe.is_some() || !self.creating.is_empty() || now.since(self.heard) < SILENCE {
+            return;
+        }
+        if let Some(key) = self.keys.keys().next() {
+            let id = self.next_id;
+            self.next_id += 1;
+            self.probe = Some(id);
+            self.creating.push_back((id, now));
+            out.push(Action::Create {
+                id,
+                key: key.clone(),
+                start: 0,
+            });
+        }
+    }
+
+    fn next_wake(&self, now: BootTime) -> Option<BootTime> {
+        let answer = self.creating.front().map(|(_, asked)| asked.after(ANSWER_BOUND).max(self.heard.after(ANSWER_BOUND)));
+        let silence = (self.open && self.creating.is_empty()).then(|| self.heard.after(SILENCE));
+        let pending = self.reopen_at.or((!self.to_read.is_empty()).then_some(now));
+        [answer, silence, pending, self.reread_at].into_iter().flatten().min()
+    }
+}
+
+/// `interval` ± 20 % from now.
+fn spread(now: BootTime, interval: Duration, jitter: u64) -> BootTime {
+    let percent = 80 + u32::try_from(jitter % 1000).unwrap_or(0) * 40 / 1000;
+    now.after(interval * percent / 100)
+}
+
+impl Watched {
+    fn event(&mut self, event: Event, lost: &mut Vec<Lost>) {
+        let revision = match &event {
+            Event::Put(kv) => kv.mod_revision,
+            Event::Delete { revision } => *revision,
+        };
+        if revision <= self.floor {
+            return; // known from a read, or delivered before the break
+        }
+        self.floor = revision;
+        let synced = self.level.borrow().synced;
+        self.level.send_modify(|level| {
+            level.revision = revision;
+            match event {
+                Event::Put(kv) => {
+                    let created = kv.create_revision == kv.mod_revision;
+                    // Kept over later writes of the same key; a creation takes it from the delete directly before.
+                    if created {
+                        level.deleted = if level.kv.is_none() { level.deleted } else { None };
+                    } else if level.kv.as_ref().is_none_or(|old| old.create_revision != kv.create_revision) {
+                        level.deleted = None;
+                    }
+                    level.kv = Some(Arc::new(kv));
+                }
+                Event::Delete { revision } => {
+                    level.kv = None;
+                    level.deleted = Some(revision);
+                }
+            }
+        });
+        if synced {
+            self.judge(lost);
+        }
+    }
+
+    fn read(&mut self, revision: i64, kv: Option<KeyValue>, lost: &mut Vec<Lost>) {
+        let known = kv.as_ref().map_or(revision, |kv| kv.mod_revision);
+        let mut level = self.level.borrow().clone();
+        let same = level.kv.as_ref().map(|kv| kv.mod_revision) == kv.as_ref().map(|kv| kv.mod_revision);
+        let ahead = level.revision > revision;
+        if !ahead {
+            self.floor = self.floor.max(known);
+        }
+        if !level.synced || (!ahead && !same) {
+            // Where events are ahead of the read they stand; else it tells what no event has, and the history is a gap.
+            if !ahead && !same {
+                level.revision = known;
+                level.kv = kv.map(Arc::new);
+                level.deleted = None;
+            }
+            level.revision = level.revision.max(known);
+            level.synced = true;
+            self.level.send_replace(level);
+        }
+        self.judge(lost);
+    }
+
+    /// Ends the terms that this state of the key ends (S6).
+    fn judge(&mut self, lost: &mut Vec<Lost>) {
+        let level = self.level.borrow().clone();
+        self.terms.retain(|term| match term.judge(level.kv.as_deref(), level.revision) {
+            Some(reason) => {
+                term.deadline.end(reason);
+                lost.push(Lost(term.clone()));
+                false
+            }
+            None => true,
+        });
+    }
+}
+
+#[cfg(test)]
+#[path = "watches_tests.rs"]
+mod tests;

@@ -1,0 +1,516 @@
+//! One campaign: lease, registration, the transaction, the takeover delay, the proof, the term (S4, S7, S15).
+//! Owns the order of the steps and what is undone when one fails; each transaction is `protocol`'s.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::LeadershipShared;
+use crate::client::{Cancel, Io};
+use crate::clock::{Alarm, BootTime};
+use crate::error::{Error, Result, show};
+use crate::etcd::{Ask, Failure, Level, Proof};
+use crate::lease::{Granting, Lease, LeaseShared};
+use crate::options::{CampaignOptions, DEFAULT_TAKEOVER_DELAY, step_down_margin, ttl_secs};
+use crate::protocol::{self, Campaign, CampaignReply, Guard, KeyValue, Leader};
+use crate::term::{Deadline, Released, TermShared, TermState};
+
+pub(super) async fn campaign(
+    io: Rc<Io>,
+    lead: Arc<LeadershipShared>,
+    options: CampaignOptions,
+    set: Option<Lease>,
+    cancel: Cancel,
+) -> Result<Arc<TermShared>> {
+    let mut resets = lead.resets.subscribe();
+    resets.mark_unchanged();
+    let mut attempt = Attempt {
+        io: io.clone(),
+        lead: lead.clone(),
+        lease: None,
+        lease_is_callers: false,
+        registration: None,
+        may_register: true,
+        under_way: false,
+        won: None,
+        renewing_for_us: false,
+    };
+    let outcome = tokio::select! {
+        outcome = attempt.run(&options, set) => outcome,
+        () = cancel.wait() => Err(Error::cancelled("campaign", &lead.key)),
+        _ = resets.changed() => Err(Error::cancelled("campaign", &lead.key)),
+    };
+    let now = io.etcd.clock.now();
+    let won = outcome.is_ok();
+    lead.state().history.ended(won, now, |below| io.etcd.random(below));
+    if !won {
+        // The caller is told when nothing is left behind; when etcd does not answer, not later than a call may take.
+        let releasing = io.releasing();
+        let mut cleaning = tokio::task::spawn_local(async move {
+            let _releasing = releasing;
+            attempt.clean_up().await;
+        });
+        let _ = tokio::time::timeout(io.etcd.timeout, &mut cleaning).await;
+    }
+    outcome
+}
+
+/// What a campaign has made so far: what must be undone if it fails.
+struct Attempt {
+    io: Rc<Io>,
+    lead: Arc<LeadershipShared>,
+    lease: Option<Arc<LeaseShared>>,
+    lease_is_callers: bool,
+    /// The revision at which the registration was made.
+    registration: Option<i64>,
+    /// May registration and mark be written? (A role with the key alone leads without, S15.)
+    may_register: bool,
+    /// The transaction may have been applied, or may still be.
+    under_way: bool,
+    won: Option<Guard>,
+    /// We switched the lease's renewals on for the time of the campaign.
+    renewing_for_us: bool,
+}
+
+impl Attempt {
+    async fn run(&mut self, options: &CampaignOptions, set: Option<Lease>) -> Result<Arc<TermShared>> {
+        let io = self.io.clone();
+        let lead = self.lead.clone();
+        lead.state().value.clone_from(&options.value);
+        self.back_off().await?;
+        let mut level = io.keep_watch(&lead);
+        let lease = self.obtain_lease(options, set).await?;
+        let margin = step_down_margin(lead.options.step_down_margin, lease.ttl, io.validity)?;
+        self.register(&lease, &options.value).await?;
+        let win = self.take(&lease, options).await?;
+        self.won = Some(win.guard.clone());
+        let (proof, deadline) = self.prove(&lease, &win, &mut level).await?;
+        self.start(&lease, options, &win, margin, proof, deadline)
+    }
+
+    async fn back_off(&self) -> Result<()> {
+        let until = self.lead.state().history.not_before();
+        let mut alarm = self.alarm()?;
+        alarm.wait_until(until).await;
+        Ok(())
+    }
+
+    fn alarm(&self) -> Result<Alarm> {
+        Alarm::new(&self.io.etcd.clock).map_err(|error| Error::internal(format!("no timer: {error}")))
+    }
+
+    async fn obtain_lease(&mut self, options: &CampaignOptions, set: Option<Lease>) -> Result<Arc<LeaseShared>> {
+        // A lease whose key was not seen deleted at the end of a term holds no key again (S10).
+        let usable = set.filter(|lease| !lease.shared().tainted.load(Ordering::Acquire));
+        let lease = match usable {
+            Some(lease) => {
+                if lease.is_expired() {
+                    return Err(Error::invalid("lease", format!("lease {:x} has expired", lease.id())));
+                }
+                self.lease_is_callers = true;
+                lease.shared().clone()
+            }
+            None => {
+                let mut granting = Granting::new(&self.io);
+                let purpose = self.lead.options.purpose.clone();
+                let lease = granting.grant(ttl_secs(options.ttl)?, purpose).await?;
+                granting.keep();
+                lease
+            }
+        };
+        self.lease = Some(lease.clone());
+        Ok(lease)
+    }
+
+    /// One registration, one win: what makes a campaign whose reply was lost safe to repeat, and to give up (S7).
+    async fn register(&mut self, lease: &LeaseShared, value: &[u8]) -> Result<()> {
+        let key = &self.lead.key;
+        let txn = protocol::register(key, lease.id, value);
+        match self.io.etcd.txn(self.io.etcd.repeatable("registration", key), &txn).await {
+            Ok(got) => {
+                self.registration = protocol::registered(&got.body);
+                if self.registration.is_none() {
+                    return Err(Error::unavailable(format!("the registration for {} vanished", show(key))));
+                }
+                Ok(())
+            }
+            Err(Failure::NotApplied(Error::PermissionDenied { message })) => {
+                log::warn!(
+                    "{}: the user's role covers the key alone ({message}): no hand-over, always the takeover delay",
+                    show(key)
+                );
+                self.may_register = false;
+                Ok(())
+            }
+            Err(failure) => Err(self.lease_gone(failure.into_error())),
+        }
+    }
+
+    /// A lease that ended under a campaign (case 05) is a failure to be tried again, not an ended term.
+    fn lease_gone(&self, error: Error) -> Error {
+        match error {
+            Error::NotLeader { key, .. } => {
+                Error::unavailable(format!("the lease ended before {key} was taken"))
+            }
+            error => error,
+        }
+    }
+
+    async fn take(&mut self, lease: &LeaseShared, options: &CampaignOptions) -> Result<Win> {
+        let key = self.lead.key.clone();
+        let campaign = Campaign {
+            key: &key,
+            value: &options.value,
+            lease: lease.id,
+            registration: self.registration,
+            mark: self.may_register,
+            compares: &options.compares,
+        };
+        let ask = Ask {
+            // The registration makes a repetition harmless: it is used up by the first that is applied.
+            repeat: self.registration.is_some(),
+            ..self.io.etcd.repeatable("campaign", &key)
+        };
+        self.under_way = true;
+        let got = match self.io.etcd.txn(ask, &protocol::campaign(&campaign)).await {
+            Ok(got) => got,
+            Err(Failure::NotApplied(error)) => {
+                self.under_way = false;
+                return Err(self.lease_gone(error));
+            }
+            Err(Failure::Unknown(message)) => return self.find_out(lease, message).await,
+        };
+        self.under_way = got.repeated;
+        let (create, removed_mark, found) = match protocol::campaign_reply(&campaign, &got.body) {
+            CampaignReply::Won { create, removed_mark } => (create, removed_mark, false),
+            CampaignReply::WonEarlier { create } => (create, None, true),
+            CampaignReply::Held(leader) => {
+                return Err(Error::NotElected {
+                    key: show(&key),
+                    holder: Some(Box::new(leader)),
+                });
+            }
+            CampaignReply::CompareFailed => return Err(Error::CompareFailed { key: show(&key) }),
+            CampaignReply::RegistrationGone => {
+                return Err(Error::NotElected {
+                    key: show(&key),
+                    holder: None,
+                });
+            }
+        };
+        Ok(Win {
+            guard: Guard {
+                key,
+                create,
+                lease: lease.id,
+            },
+            removed_mark: removed_mark.filter(|_| !found),
+            proof: Proof {
+                begun: got.sent,
+                raft_term: got.header.raft_term,
+            },
+            at: self.io.etcd.clock.now(),
+        })
+    }
+
+    /// The transaction's outcome is unknown. With a registration: delete it, and what the key says then is the last
+    /// word (S7). Without one only the key and the lease's end can tell; giving up revokes the lease.
+    async fn find_out(&mut self, lease: &LeaseShared, message: String) -> Result<Win> {
+        let key = self.lead.key.clone();
+        let (Some(registration), begun) = (self.registration, self.io.etcd.clock.now()) else {
+            return Err(Error::Timeout { message });
+        };
+        let txn = protocol::deregister(&key, lease.id, registration);
+        let ask = self.io.etcd.repeatable("giving up a campaign", &key);
+        let Ok(got) = self.io.etcd.txn(ask, &txn).await else {
+            return Err(Error::Timeout { message });
+        };
+        self.registration = None;
+        self.under_way = false;
+        match got.body.kvs(1).first() {
+            Some(kv) if kv.lease == lease.id && kv.create_revision > registration => Ok(Win {
+                guard: Guard {
+                    key,
+                    create: kv.create_revision,
+                    lease: lease.id,
+                },
+                removed_mark: None,
+                proof: Proof {
+                    begun: begun.max(got.sent),
+                    raft_term: got.header.raft_term,
+                },
+                at: self.io.etcd.clock.now(),
+            }),
+            _ => Err(Error::Timeout { message }),
+        }
+    }
+
+    /// From the win to the moment the term may start: the takeover delay where it is due, and a linearizable proof
+    /// that is fresh and confirms the lease's last renewal.
+    async fn prove(
+        &mut self,
+        lease: &Arc<LeaseShared>,
+        win: &Win,
+        level: &mut watch::Receiver<Level>,
+    ) -> Result<(Proof, BootTime)> {
+        let delay = self.lead.options.takeover_delay;
+        let mut proof = Some(win.proof);
+        if !self.may_lead_at_once(win, level, delay).await? {
+            self.renew_meanwhile(lease);
+            self.wait_as_holder(win, level, win.at.after(delay)).await?;
+            proof = None; // one that was begun when the delay ended
+        }
+        // With no delay to stay within, a proof may be as old as the default one.
+        let oldest = if delay.is_zero() { DEFAULT_TAKEOVER_DELAY } else { delay };
+        loop {
+            self.still_mine(win, &level.borrow_and_update().clone())?;
+            if !lease.deadline.valid() {
+                return Err(Error::Timeout {
+                    message: format!(
+                        "campaign for {}: no proof younger than the takeover delay ({oldest:?}) before the lease's \
+                         deadline",
+                        show(&win.guard.key)
+                    ),
+                });
+            }
+            let proven = match proof.take() {
+                Some(proof) => proof,
+                None => self.read_proof(win).await?,
+            };
+            match self.io.renewer.with(|machine, _| machine.confirm_by(lease.id, proven)) {
+                Some(deadline) if self.io.etcd.clock.now().since(proven.begun) <= oldest => {
+                    self.still_mine(win, &level.borrow_and_update().clone())?;
+                    return Ok((proven, deadline));
+                }
+                Some(_) => {}
+                None => self.renew_once(lease).await,
+            }
+        }
+    }
+
+    /// The mark of the holder's own resign, on the delete directly before our create as our own watch shows it.
+    async fn may_lead_at_once(
+        &self,
+        win: &Win,
+        level: &mut watch::Receiver<Level>,
+        delay: Duration,
+    ) -> Result<bool> {
+        if delay.is_zero() {
+            return Ok(true);
+        }
+        // Nothing the watch could still tell would make the mark good.
+        if !protocol::leads_at_once(win.removed_mark.as_ref(), win.removed_mark.as_ref().map(|mark| mark.mod_revision)) {
+            return Ok(false);
+        }
+        let mut alarm = self.alarm()?;
+        loop {
+            let now = level.borrow_and_update().clone();
+            self.still_mine(win, &now)?;
+            if now.kv.as_ref().is_some_and(|kv| kv.create_revision == win.guard.create) {
+                return Ok(protocol::leads_at_once(win.removed_mark.as_ref(), now.deleted));
+            }
+            tokio::select! {
+                changed = level.changed() => changed.map_err(|_| Error::Closed)?,
+                () = alarm.wait_until(win.at.after(delay)) => return Ok(false),
+            }
+        }
+    }
+
+    async fn wait_as_holder(&self, win: &Win, level: &mut watch::Receiver<Level>, until: BootTime) -> Result<()> {
+        let mut alarm = self.alarm()?;
+        loop {
+            self.still_mine(win, &level.borrow_and_update().clone())?;
+            tokio::select! {
+                changed = level.changed() => changed.map_err(|_| Error::Closed)?,
+                () = alarm.wait_until(until) => return Ok(()),
+            }
+        }
+    }
+
+    /// A delete or another's key at a higher revision, even one seen before the campaign's reply, ends it (S4).
+    fn still_mine(&self, win: &Win, level: &Level) -> Result<()> {
+        if let Some(error) = &level.error {
+            return Err(error.clone());
+        }
+        let newer = level.synced && level.revision >= win.guard.create;
+        if newer && !win.guard.holds(level.kv.as_deref()) {
+            return Err(lost_again(&win.guard.key, level.kv.as_deref()));
+        }
+        Ok(())
+    }
+
+    async fn read_proof(&self, win: &Win) -> Result<Proof> {
+        let key = &win.guard.key;
+        let txn = protocol::get([key.as_slice()]);
+        let got = self.io.etcd.read("proof of a win", key, &txn).await.map_err(Failure::into_error)?;
+        let kv = got.body.kvs(0).first();
+        if !win.guard.holds(kv) {
+            return Err(lost_again(key, kv));
+        }
+        Ok(Proof {
+            begun: got.sent,
+            raft_term: got.header.raft_term,
+        })
+    }
+
+    /// The proof does not confirm the last renewal (another raft term): renew once more, and wait for the reply.
+    async fn renew_once(&self, lease: &LeaseShared) {
+        let before = self.io.renewer.with(|machine, now| {
+            machine.renew_now(lease.id, now);
+            machine.answered(lease.id)
+        });
+        let answered = async {
+            while self.io.renewer.with(|machine, _| machine.answered(lease.id)) == before {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        let _ = tokio::time::timeout(lease.ttl / 4, answered).await;
+    }
+
+    fn renew_meanwhile(&mut self, lease: &LeaseShared) {
+        self.io.renewer.with(|machine, _| {
+            if !machine.is_renewing(lease.id) {
+                self.renewing_for_us = true;
+                machine.set_renewing(lease.id, true);
+            }
+        });
+    }
+
+    fn stop_renewing_for_us(&mut self, lease: &LeaseShared) {
+        if std::mem::take(&mut self.renewing_for_us) {
+            self.io.renewer.with(|machine, _| machine.set_renewing(lease.id, false));
+        }
+    }
+
+    /// No await between the last look at the key and the term: nothing can come between.
+    fn start(
+        &mut self,
+        lease: &Arc<LeaseShared>,
+        options: &CampaignOptions,
+        win: &Win,
+        margin: Duration,
+        proof: Proof,
+        deadline: BootTime,
+    ) -> Result<Arc<TermShared>> {
+        let now = self.io.etcd.clock.now();
+        if now >= deadline.before(margin) || !lease.deadline.valid() {
+            // Case 05: a win that comes after the lease's deadline is a failure.
+            return Err(Error::Timeout {
+                message: format!("campaign for {}: won too late for its lease", show(&win.guard.key)),
+            });
+        }
+        lease.deadline.set(deadline);
+        let clock = self.io.etcd.clock.clone();
+        let term = Arc::new(TermShared {
+            id: self.io.next_id(),
+            guard: win.guard.clone(),
+            value: options.value.clone(),
+            token: win.guard.create,
+            lease: lease.clone(),
+            lease_is_callers: self.lease_is_callers,
+            may_mark: self.may_register,
+            deadline: Deadline::start(self.io.slot()?, clock, margin, deadline),
+            modified: AtomicI64::new(win.guard.create),
+            state: watch::Sender::new(TermState::Leading),
+            released: watch::Sender::new(Released::No),
+        });
+        self.stop_renewing_for_us(lease);
+        self.io.renewer.with(|machine, now| machine.add_term(term.clone(), proof.begun, now));
+        self.io.watcher.bind(&term);
+        self.lead.term.store(Some(term.clone()));
+        if !self.lease_is_callers {
+            let lease = Lease::of(lease.clone(), self.lead.client.clone());
+            let previous = self.lead.state().lease.replace(lease);
+            drop(previous);
+        }
+        Ok(term)
+    }
+
+    /// Leaves no key and no lease behind (S8).
+    async fn clean_up(mut self) {
+        let Some(lease) = self.lease.take() else { return };
+        self.stop_renewing_for_us(&lease);
+        let key = self.lead.key.clone();
+        if !self.lease_is_callers {
+            // A key that was won goes first: with etcd's leader changing, the revoke alone could take a TTL longer.
+            if let Some(guard) = &self.won {
+                let txn = protocol::surrender(guard);
+                let _ = self.io.etcd.txn(self.io.etcd.repeatable("giving up a win", &key), &txn).await;
+            }
+            // Then nothing under way can be applied any more: etcd refuses a put under a revoked lease.
+            if !lease.closed.swap(true, Ordering::AcqRel) {
+                lease.deadline.end(crate::Reason::Resigned);
+                let _ = self.io.retired(lease).await;
+            }
+            return;
+        }
+        self.clean_up_shared(&lease, &key).await;
+    }
+
+    /// The lease stays: the registration goes, and the key if it is ours, until both are known.
+    async fn clean_up_shared(&mut self, lease: &LeaseShared, key: &[u8]) {
+        let mut known = false;
+        while lease.deadline.valid() && !known {
+            known = match self.registration {
+                Some(registration) => {
+                    let txn = protocol::deregister(key, lease.id, registration);
+                    let ask = self.io.etcd.repeatable("giving up a campaign", key);
+                    match self.io.etcd.txn(ask, &txn).await {
+                        Ok(got) => self.surrender_if_ours(lease, got.body.kvs(1).first()).await,
+                        Err(_) => false,
+                    }
+                }
+                // Without a registration, absent proves nothing while the put can still arrive: the key is looked
+                // at as long as the lease lives.
+                None => {
+                    let txn = protocol::get([key]);
+                    let read = self.io.etcd.read("giving up a campaign", key, &txn).await;
+                    match read {
+                        Ok(got) => self.surrender_if_ours(lease, got.body.kvs(0).first()).await && !self.under_way,
+                        Err(_) => false,
+                    }
+                }
+            };
+            if !known {
+                tokio::time::sleep(lease.ttl / 10).await;
+            }
+        }
+        if !known {
+            lease.tainted.store(true, Ordering::Release);
+        }
+    }
+
+    /// True when the key is known not to be ours.
+    async fn surrender_if_ours(&self, lease: &LeaseShared, kv: Option<&KeyValue>) -> bool {
+        let Some(kv) = kv.filter(|kv| kv.lease == lease.id) else { return true };
+        let guard = Guard {
+            key: self.lead.key.clone(),
+            create: kv.create_revision,
+            lease: lease.id,
+        };
+        let led = self.lead.term.load().as_ref().is_some_and(|term| term.guard == guard);
+        if led {
+            return true; // the release of an earlier term is at it
+        }
+        let ask = self.io.etcd.repeatable("giving up a win", &guard.key);
+        self.io.etcd.txn(ask, &protocol::surrender(&guard)).await.is_ok()
+    }
+}
+
+/// A key taken, not yet led.
+struct Win {
+    guard: Guard,
+    removed_mark: Option<KeyValue>,
+    proof: Proof,
+    at: BootTime,
+}
+
+fn lost_again(key: &[u8], kv: Option<&KeyValue>) -> Error {
+    Error::NotElected {
+        key: show(key),
+        holder: kv.map(|kv| Box::new(Leader::from_key(kv))),
+    }
+}

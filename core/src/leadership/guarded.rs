@@ -1,0 +1,107 @@
+//! A write that only this very term can make: the user's transaction inside the term's guard.
+//! Owns sending it and what its answers mean; its exact content is `protocol`'s.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::client::{Client, Io};
+use crate::error::{Error, Reason, Result, show};
+use crate::etcd::{Ask, Failure};
+use crate::protocol::{self, Compare, GuardReply, Op, Txn, TxnReply};
+use crate::term::{TermHandle, TermShared};
+
+/// A transaction that etcd applies only while this very term holds the key: `If(guard) Then(your if/then/else)`.
+/// A failed guard applies nothing, your else included.
+///
+/// The guard compares the key's CREATE revision and its LEASE, never the value: values repeat.
+#[derive(Debug, Clone)]
+#[must_use = "a transaction does nothing until it is committed"]
+pub struct GuardedTxn {
+    client: Client,
+    term: Arc<TermShared>,
+    txn: Txn,
+}
+
+impl TermHandle {
+    /// A transaction guarded by this term.
+    pub fn txn(&self) -> GuardedTxn {
+        GuardedTxn {
+            client: self.client.clone(),
+            term: self.shared.clone(),
+            txn: Txn::default(),
+        }
+    }
+}
+
+impl GuardedTxn {
+    /// Conditions of your own; if one does not hold, `or_else` is applied and `succeeded` is false.
+    pub fn when(mut self, compares: impl IntoIterator<Item = Compare>) -> Self {
+        self.txn.when.extend(compares);
+        self
+    }
+
+    /// What to do if they hold. At most 126 operations.
+    pub fn then(mut self, ops: impl IntoIterator<Item = Op>) -> Self {
+        self.txn.then.extend(ops);
+        self
+    }
+
+    /// What to do if they do not.
+    pub fn or_else(mut self, ops: impl IntoIterator<Item = Op>) -> Self {
+        self.txn.otherwise.extend(ops);
+        self
+    }
+
+    /// Sends it. A dropped future may or may not have been applied.
+    ///
+    /// # Errors
+    /// `NotLeader` (nothing was applied; if etcd said so, the term has ended), `OutcomeUnknown` (the reply was lost),
+    /// `InvalidArgument` (`when`, `then`, `or_else`), `Unavailable` (not applied), `PermissionDenied`, `Closed`,
+    /// `Forked`.
+    pub async fn commit(self) -> Result<TxnReply> {
+        self.client.ensure_usable()?;
+        let key = &self.term.guard.key;
+        protocol::check_user_ops("then", key, &self.txn.then)?;
+        protocol::check_user_ops("or_else", key, &self.txn.otherwise)?;
+        if self.txn.when.len() > protocol::MAX_USER_OPS {
+            return Err(Error::invalid("when", format!("more than {} conditions", protocol::MAX_USER_OPS)));
+        }
+        if self.txn.when.iter().any(|compare| compare.key.is_empty()) {
+            return Err(Error::invalid("when", "a condition on an empty key"));
+        }
+        TermHandle {
+            shared: self.term.clone(),
+            client: self.client.clone(),
+        }
+        .ensure_valid()?;
+        self.client.run(move |io, _| commit(io, self.term, self.txn)).await
+    }
+}
+
+async fn commit(io: Rc<Io>, term: Arc<TermShared>, user: Txn) -> Result<TxnReply> {
+    let key = term.guard.key.clone();
+    let ask = Ask {
+        repeat: false,
+        ..io.etcd.repeatable("guarded transaction", &key)
+    };
+    match io.etcd.txn(ask, &protocol::guarded(&term.guard, user)).await {
+        Ok(got) => match protocol::guard_reply(got.body) {
+            Some(GuardReply::Held(reply)) => Ok(reply),
+            Some(GuardReply::Failed(_)) => {
+                if term.deadline.end(Reason::GuardFailed) {
+                    io.lost(&term);
+                }
+                Err(Error::not_leader(&key, term.deadline.lost()))
+            }
+            None => Err(Error::internal("a guarded transaction answered without the user's part")),
+        },
+        Err(Failure::NotApplied(Error::NotLeader { .. })) => {
+            Err(Error::invalid("then", "an operation names a lease that does not exist"))
+        }
+        Err(Failure::NotApplied(error)) => Err(error),
+        Err(Failure::Unknown(message)) => Err(Error::OutcomeUnknown {
+            message,
+            read: format!("a key that the transaction writes, and {}", show(&key)),
+        }),
+    }
+}

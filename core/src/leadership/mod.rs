@@ -1,0 +1,391 @@
+//! Full control of one single-key election, step by step, as the TiKV PD election package gives it.
+//! Owns the handle and its local state; winning is `campaign`'s, leaving `release`'s, writing `guarded`'s.
+
+mod campaign;
+mod guarded;
+mod history;
+mod release;
+mod watch;
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwapOption;
+
+use crate::client::Client;
+use crate::error::{Error, Reason, Result, show};
+use crate::lease::Lease;
+use crate::options::{CampaignOptions, LeadershipOptions};
+use crate::protocol;
+use crate::term::{TermHandle, TermShared};
+
+pub use guarded::GuardedTxn;
+use history::History;
+pub(crate) use release::release_lost;
+pub use watch::WatchEnd;
+
+/// One contender of the single-key election of one key. Every step is in the caller's hands: campaign, keep, check,
+/// write, watch, reset. Usable from any thread; share it by `Arc`. Dropping it ends its term and queues the release
+/// of what it holds.
+#[must_use = "dropping a leadership gives its term up"]
+pub struct Leadership {
+    pub(crate) shared: Arc<LeadershipShared>,
+}
+
+/// What the handle and its tasks on the I/O thread share.
+pub(crate) struct LeadershipShared {
+    pub(crate) id: u64,
+    pub(crate) client: Client,
+    pub(crate) key: Vec<u8>,
+    pub(crate) options: LeadershipOptions,
+    /// The last term, ended or not. Read without a lock: `check` is a hot path.
+    pub(crate) term: ArcSwapOption<TermShared>,
+    primary: AtomicBool,
+    campaigning: AtomicBool,
+    state: Mutex<State>,
+    /// Bumped by everything that ends what is under way.
+    resets: tokio::sync::watch::Sender<u64>,
+}
+
+/// What only the callers' threads touch, and never for long.
+pub(crate) struct State {
+    value: Vec<u8>,
+    lease: Option<Lease>,
+    /// The lease was handed in by the caller, and is never revoked here.
+    lease_is_callers: bool,
+    history: History,
+}
+
+impl LeadershipShared {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the campaign or the watch under way, if any.
+    pub(crate) fn cancel_campaign(&self) {
+        self.resets.send_modify(|count| *count += 1);
+    }
+
+    fn handle(&self, shared: Arc<TermShared>) -> TermHandle {
+        TermHandle {
+            shared,
+            client: self.client.clone(),
+        }
+    }
+}
+
+static NEXT_ID: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
+
+impl fmt::Debug for Leadership {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Leadership")
+            .field("key", &show(self.key()))
+            .field("purpose", &self.purpose())
+            .field("term", &self.shared.term.load_full())
+            .finish()
+    }
+}
+
+impl Leadership {
+    /// A contender for `key`. Nothing is sent.
+    ///
+    /// # Errors
+    /// `InvalidArgument` (`key`: empty or reserved), `Closed`, `Forked`.
+    pub fn new(client: &Client, key: impl Into<Vec<u8>>, purpose: impl Into<String>) -> Result<Leadership> {
+        Leadership::with_options(client, key, LeadershipOptions::default().purpose(purpose))
+    }
+
+    /// [`new`](Self::new) with every option.
+    ///
+    /// # Errors
+    /// `InvalidArgument` names the option; `Closed`, `Forked`.
+    pub fn with_options(client: &Client, key: impl Into<Vec<u8>>, options: LeadershipOptions) -> Result<Leadership> {
+        let key = key.into();
+        protocol::check_election_key(&key)?;
+        options.validate()?;
+        client.ensure_usable()?;
+        let any = key.clone();
+        client.send(move |io| *io.etcd.any_key.borrow_mut() = any);
+        Ok(Leadership {
+            shared: Arc::new(LeadershipShared {
+                id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+                client: client.clone(),
+                key,
+                primary: AtomicBool::new(options.primary_watch),
+                state: Mutex::new(State {
+                    value: Vec::new(),
+                    lease: None,
+                    lease_is_callers: false,
+                    history: History::new(options.campaign_window),
+                }),
+                options,
+                term: ArcSwapOption::empty(),
+                campaigning: AtomicBool::new(false),
+                resets: tokio::sync::watch::Sender::new(0),
+            }),
+        })
+    }
+
+    /// Tries to take the key, once, and returns the term if this contender leads. Grants a lease (or uses the one of
+    /// [`set_lease`](Self::set_lease)), registers, and takes the absent key in one transaction together with the
+    /// caller's compares. The term starts only after the takeover delay (S15) and on a fresh proof (S4); it lives
+    /// until the lease's deadline, and longer once [`keep`](Self::keep) is called.
+    ///
+    /// After a failed campaign the next one waits for a jittered back-off (50 ms → 2 s).
+    ///
+    /// Cancel-safe: a dropped future leaves no key and no lease behind (S8), at the latest one TTL after etcd can be
+    /// reached again.
+    ///
+    /// # Errors
+    /// `NotElected` (who holds the key), `CompareFailed` (one of the caller's compares), `InvalidArgument`,
+    /// `Unavailable`, `Timeout`, `PermissionDenied`, `Cancelled` (by a reset), `ClusterChanged`, `Closed`, `Forked`.
+    pub async fn campaign(&self, options: CampaignOptions) -> Result<TermHandle> {
+        self.shared.client.ensure_usable()?;
+        options.validate()?;
+        let set = self.set_lease_of_caller();
+        let ttl = set.as_ref().map_or(options.ttl, Lease::ttl);
+        crate::options::step_down_margin(self.shared.options.step_down_margin, ttl, self.shared.client.validity())?;
+        if self.shared.campaigning.swap(true, Ordering::AcqRel) {
+            return Err(Error::invalid("campaign", "another campaign of this leadership is under way"));
+        }
+        let running = Campaigning(self.shared.clone());
+        let lead = self.shared.clone();
+        let term = self
+            .shared
+            .client
+            .run(move |io, cancel| async move {
+                let _running = running; // until it has ended, whether or not anybody waits for it
+                campaign::campaign(io, lead, options, set, cancel).await
+            })
+            .await?;
+        Ok(self.shared.handle(term))
+    }
+
+    /// Renews the term's lease in the background until a reset, a loss or the client's end. Idempotent; returns at
+    /// once.
+    ///
+    /// # Errors
+    /// `NotLeader` without a valid term, `Closed`, `Forked`.
+    pub fn keep(&self) -> Result<()> {
+        let term = self.valid_term()?;
+        let lease = term.shared.guard.lease;
+        self.shared
+            .client
+            .send(move |io| io.renewer.with(|machine, _| machine.set_renewing(lease, true)));
+        Ok(())
+    }
+
+    /// True only between a proven win and the deadline. A local read of tens of nanoseconds: no lock, no I/O.
+    #[inline]
+    #[must_use]
+    pub fn check(&self) -> bool {
+        self.shared.term.load().as_ref().is_some_and(|term| term.deadline.valid())
+    }
+
+    /// The current term, or the last one when it has ended; `None` before the first.
+    #[must_use]
+    pub fn term(&self) -> Option<TermHandle> {
+        Some(self.shared.handle(self.shared.term.load_full()?))
+    }
+
+    /// A transaction guarded by the current term; see [`GuardedTxn`].
+    ///
+    /// # Errors
+    /// `NotLeader` without a valid term, `Closed`, `Forked`.
+    pub fn txn(&self) -> Result<GuardedTxn> {
+        Ok(self.valid_term()?.txn())
+    }
+
+    fn valid_term(&self) -> Result<TermHandle> {
+        self.shared.client.ensure_usable()?;
+        let term = self.term().ok_or_else(|| Error::not_leader(self.key(), None))?;
+        term.ensure_valid()?;
+        Ok(term)
+    }
+
+    /// Not leader at once, when this is called and not when it is awaited; also ends a campaign or watch under way.
+    /// Then deletes the key with the mark that saves the successor the takeover delay, and revokes the lease. Awaiting
+    /// the answer waits for the key; dropping it stops nothing.
+    ///
+    /// # Errors
+    /// `Timeout`, `Unavailable` when etcd did not confirm within the request timeout: it goes on in the background,
+    /// and calling this again waits for it again. `Closed`, `Forked`.
+    pub fn reset(&self) -> impl Future<Output = Result<()>> + Send + use<> {
+        self.leave(Reason::Resigned)
+    }
+
+    fn leave(&self, reason: Reason) -> impl Future<Output = Result<()>> + Send + use<> {
+        let usable = self.shared.client.ensure_usable();
+        if usable.is_ok() {
+            self.shared.cancel_campaign();
+        }
+        let term = self.shared.term.load_full();
+        if let Some(term) = &term {
+            term.deadline.end(reason);
+        }
+        let client = self.shared.client.clone();
+        let released = client.run(move |io, _| async move { release::released(&io, term).await });
+        async move {
+            usable?;
+            released.await
+        }
+    }
+
+    /// Deletes the leader key of the own term, which ends with it (as [`reset`](Self::reset), but the lease of
+    /// [`set_lease`](Self::set_lease) stays). A key that is gone already is success.
+    ///
+    /// # Errors
+    /// `NotLeader` if there never was a term, or the key is another's by now; else as [`reset`](Self::reset).
+    pub async fn delete_leader_key(&self) -> Result<()> {
+        self.shared.client.ensure_usable()?;
+        if self.term().is_none() {
+            return Err(Error::not_leader(self.key(), None));
+        }
+        self.leave(Reason::Resigned).await?;
+        let key = self.shared.key.clone();
+        let lease = self.term().map_or(0, |term| term.lease_id());
+        let reason = self.term().and_then(|term| term.lost_reason());
+        match self.shared.client.get_leader(&key).await? {
+            Some(leader) if leader.lease != lease && reason != Some(Reason::Resigned) => {
+                Err(Error::not_leader(&key, reason))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Deletes the leader key if nobody has written it since `revision` (its MOD revision). Absent is success.
+    ///
+    /// # Errors
+    /// `NotElected` if the key was written since (who holds it now), `InvalidArgument` (`revision` ≤ 0),
+    /// `OutcomeUnknown`, `Unavailable`, `PermissionDenied`, `Closed`, `Forked`.
+    pub async fn delete_leader_key_at(&self, revision: i64) -> Result<()> {
+        if revision <= 0 {
+            return Err(Error::invalid("revision", format!("{revision} is not above 0")));
+        }
+        let key = self.shared.key.clone();
+        self.shared
+            .client
+            .run(move |io, _| async move { release::delete_at(&io, &key, revision).await })
+            .await
+    }
+
+    /// Waits until the leader that was seen at `revision` (its MOD revision; 0 = whoever holds the key now) no longer
+    /// holds the key, and says why it ended. A delete that was missed or compacted away is found by reading (S11).
+    /// Cancel-safe.
+    ///
+    /// # Errors
+    /// `InvalidArgument` (`revision` < 0), `PermissionDenied`, `Closed` if the client was closed before, `Forked`.
+    pub async fn watch(&self, revision: i64) -> Result<WatchEnd> {
+        if revision < 0 {
+            return Err(Error::invalid("revision", format!("{revision} is below 0")));
+        }
+        let lead = self.shared.clone();
+        self.shared
+            .client
+            .run(move |io, cancel| watch::watch(io, lead, revision, cancel))
+            .await
+    }
+
+    /// Campaigns with this lease from now on (one lease may carry many elections); `None` grants a fresh one each time
+    /// again. It is never revoked here. A lease whose key was not seen deleted at the end of a term is not campaigned
+    /// with again (S10).
+    ///
+    /// # Errors
+    /// `InvalidArgument` (`lease`) if it belongs to another client.
+    pub fn set_lease(&self, lease: Option<Lease>) -> Result<()> {
+        if lease.as_ref().is_some_and(|lease| !lease.client().is_same(&self.shared.client)) {
+            return Err(Error::invalid("lease", "belongs to another client"));
+        }
+        let mut state = self.shared.state();
+        state.lease_is_callers = lease.is_some();
+        let previous = std::mem::replace(&mut state.lease, lease);
+        drop(state);
+        drop(previous); // may queue its revoke
+        Ok(())
+    }
+
+    fn set_lease_of_caller(&self) -> Option<Lease> {
+        let state = self.shared.state();
+        state.lease.clone().filter(|_| state.lease_is_callers)
+    }
+
+    /// The lease of the current term, or the one that was set.
+    #[must_use]
+    pub fn lease(&self) -> Option<Lease> {
+        self.shared.state().lease.clone()
+    }
+
+    /// The client.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.shared.client
+    }
+
+    /// The key.
+    #[must_use]
+    pub fn key(&self) -> &[u8] {
+        &self.shared.key
+    }
+
+    /// The value of the last campaign.
+    #[must_use]
+    pub fn value(&self) -> Vec<u8> {
+        self.shared.state().value.clone()
+    }
+
+    /// What it is for.
+    #[must_use]
+    pub fn purpose(&self) -> &str {
+        &self.shared.options.purpose
+    }
+
+    /// Counts a campaign in the history. The caller says when (the reference's frequency limiter).
+    pub fn add_campaign_times(&self) {
+        let now = self.shared.client.clock().now();
+        self.shared.state().history.add(now);
+    }
+
+    /// How many campaigns were counted within the window (default 5 min).
+    #[must_use]
+    pub fn campaign_times_num(&self) -> usize {
+        let now = self.shared.client.clock().now();
+        self.shared.state().history.count(now)
+    }
+
+    /// Forgets the campaigns counted.
+    pub fn reset_campaign_times(&self) {
+        self.shared.state().history.reset();
+    }
+
+    /// A primary watch also ends on an overwrite.
+    pub fn set_primary_watch(&self, primary: bool) {
+        self.shared.primary.store(primary, Ordering::Release);
+    }
+
+    /// See [`set_primary_watch`](Self::set_primary_watch).
+    #[must_use]
+    pub fn is_primary(&self) -> bool {
+        self.shared.primary.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for Leadership {
+    fn drop(&mut self) {
+        if self.shared.client.forked() {
+            return;
+        }
+        drop(self.leave(Reason::Resigned));
+        let id = self.shared.id;
+        self.shared.client.send(move |io| io.forget(id));
+    }
+}
+
+/// A campaign under way, until dropped.
+struct Campaigning(Arc<LeadershipShared>);
+
+impl Drop for Campaigning {
+    fn drop(&mut self) {
+        self.0.campaigning.store(false, Ordering::Release);
+    }
+}

@@ -1,0 +1,148 @@
+//! Leaving: what is done with the key and the lease once a term is over, until etcd has confirmed it.
+//! Owns the release of a term; ending its validity happened before, elsewhere.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::client::Io;
+use crate::clock::Alarm;
+use crate::error::{Error, Reason, Result, show};
+use crate::etcd::{Ask, Failure};
+use crate::protocol::{self, Leader};
+use crate::term::{Released, TermShared};
+
+/// Called once for each lost term: releases the key and the lease in the background.
+pub(crate) fn release_lost(io: &Rc<Io>, term: &Arc<TermShared>) {
+    let releasing = io.releasing();
+    let io = io.clone();
+    let term = term.clone();
+    tokio::task::spawn_local(async move {
+        let _releasing = releasing;
+        let released = release(&io, &term).await;
+        term.released.send_replace(released);
+    });
+}
+
+/// Waits, for the request timeout, until a term that was ended is released.
+pub(super) async fn released(io: &Rc<Io>, term: Option<Arc<TermShared>>) -> Result<()> {
+    let Some(term) = term else { return Ok(()) };
+    io.lost(&term); // announces it, if nobody has
+    let mut released = term.released.subscribe();
+    let waiting = async {
+        loop {
+            match *released.borrow_and_update() {
+                Released::No => {}
+                Released::Yes => return Ok(()),
+                Released::LeftToLease => {
+                    return Err(Error::unavailable(format!(
+                        "the release of {} was never confirmed; it goes with its lease",
+                        show(&term.guard.key)
+                    )));
+                }
+            }
+            if released.changed().await.is_err() {
+                return Err(Error::Closed);
+            }
+        }
+    };
+    tokio::time::timeout(io.etcd.timeout, waiting).await.unwrap_or_else(|_| {
+        Err(Error::Timeout {
+            message: format!("release of {}: not confirmed yet, it goes on", show(&term.guard.key)),
+        })
+    })
+}
+
+async fn release(io: &Rc<Io>, term: &Arc<TermShared>) -> Released {
+    let reason = term.deadline.lost();
+    let lease = &term.lease;
+    if !term.lease_is_callers {
+        io.renewer.with(|machine, _| machine.set_renewing(lease.id, false));
+    }
+    // Until the deadline the work may still be finishing: the key stays while the term is valid.
+    if let Ok(mut alarm) = Alarm::new(&io.etcd.clock) {
+        while term.deadline.valid() {
+            alarm.wait_until(term.deadline.at()).await;
+        }
+    }
+    let gone = match reason {
+        Some(Reason::KeyDeleted | Reason::Revoked | Reason::Overwritten | Reason::GuardFailed | Reason::ClusterChanged) => true,
+        _ => delete_own(io, term).await,
+    };
+    if !term.lease_is_callers && reason != Some(Reason::ClusterChanged) && !lease.closed.swap(true, Ordering::AcqRel) {
+        lease.deadline.end(reason.unwrap_or(Reason::Closed));
+        // With the key gone nobody waits for the revoke; without, it is what frees the key.
+        if gone {
+            io.retire(lease.clone());
+        } else {
+            return if io.retired(lease.clone()).await.is_ok() { Released::Yes } else { Released::LeftToLease };
+        }
+    } else {
+        io.renewer.with(|machine, _| {
+            if reason == Some(Reason::ClusterChanged) && !term.lease_is_callers {
+                machine.remove(lease.id);
+            }
+        });
+    }
+    if gone {
+        return Released::Yes;
+    }
+    lease.tainted.store(true, Ordering::Release);
+    Released::LeftToLease
+}
+
+/// Deletes the ended term's own key, with the mark, until it is known to be gone: absent, another's, or deleted by us
+/// (S6, S15). False when etcd could not be reached for as long as the lease may have lived.
+async fn delete_own(io: &Rc<Io>, term: &Arc<TermShared>) -> bool {
+    let key = &term.guard.key;
+    let until = tokio::time::Instant::now() + term.lease.ttl * 2;
+    let mut mark = term.may_mark.then_some(term.token);
+    loop {
+        let modified = term.modified.load(Ordering::Acquire);
+        let txn = protocol::release(&term.guard, modified, mark);
+        match io.etcd.txn(io.etcd.repeatable("release", key), &txn).await {
+            Ok(got) if got.body.succeeded => return true,
+            Ok(got) => match got.body.kvs(0).first() {
+                // Still ours, written since by somebody who left lease and creation alone: with its new MOD.
+                Some(kv) if term.guard.holds(Some(kv)) => term.modified.store(kv.mod_revision, Ordering::Release),
+                _ => return true,
+            },
+            Err(Failure::NotApplied(Error::PermissionDenied { .. })) if mark.is_some() => mark = None,
+            Err(Failure::NotApplied(error @ (Error::PermissionDenied { .. } | Error::ClusterChanged { .. }))) => {
+                log::warn!("release of {}: {error}", show(key));
+                return false;
+            }
+            Err(failure) => {
+                log::debug!("release of {}: {}", show(key), failure.into_error());
+                if tokio::time::Instant::now() >= until {
+                    return false;
+                }
+                tokio::time::sleep(Duration::from_millis(100 + io.etcd.random(100))).await;
+            }
+        }
+    }
+}
+
+/// Deletes the key if its MOD revision is still `revision`.
+pub(super) async fn delete_at(io: &Rc<Io>, key: &[u8], revision: i64) -> Result<()> {
+    let ask = Ask {
+        repeat: false,
+        ..io.etcd.repeatable("delete of the leader key", key)
+    };
+    match io.etcd.txn(ask, &protocol::release_at(key, revision)).await {
+        Ok(got) if got.body.succeeded => Ok(()),
+        Ok(got) => match got.body.kvs(0).first() {
+            None => Ok(()),
+            Some(kv) => Err(Error::NotElected {
+                key: show(key),
+                holder: Some(Box::new(Leader::from_key(kv))),
+            }),
+        },
+        Err(Failure::NotApplied(error)) => Err(error),
+        Err(Failure::Unknown(message)) => Err(Error::OutcomeUnknown {
+            message,
+            read: show(key),
+        }),
+    }
+}

@@ -1,0 +1,282 @@
+//! What is read from and written to etcd: our own transaction types, and every transaction of the design.
+//! Pure functions only; sending them, and the types of etcd's client, are `etcd/`'s.
+
+mod keys;
+mod takeover;
+mod transactions;
+
+pub(crate) use keys::{MAX_USER_OPS, check_election_key, check_user_ops, mark_key, registration_key};
+pub(crate) use takeover::{Mark, leads_at_once};
+pub(crate) use transactions::{
+    Campaign, CampaignReply, Guard, GuardReply, campaign, campaign_reply, deregister, get, guard_reply, guarded,
+    leader, leader_reply, register, registered, release, release_at, surrender,
+};
+
+/// How a compare compares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CompareOp {
+    /// `==`
+    Equal,
+    /// `!=`
+    NotEqual,
+    /// `>`
+    Greater,
+    /// `<`
+    Less,
+}
+
+/// What a compare looks at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Target {
+    Create(i64),
+    Mod(i64),
+    Version(i64),
+    Lease(i64),
+    Value(Vec<u8>),
+}
+
+/// One condition on one key. An absent key has revisions, version and lease 0; a compare of its value fails.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Compare {
+    pub(crate) key: Vec<u8>,
+    pub(crate) op: CompareOp,
+    pub(crate) target: Target,
+}
+
+impl Compare {
+    fn new(key: impl Into<Vec<u8>>, op: CompareOp, target: Target) -> Compare {
+        Compare {
+            key: key.into(),
+            op,
+            target,
+        }
+    }
+
+    /// Compares the revision at which the key was created (0 = absent).
+    pub fn create_revision(key: impl Into<Vec<u8>>, op: CompareOp, revision: i64) -> Compare {
+        Compare::new(key, op, Target::Create(revision))
+    }
+
+    /// Compares the revision at which the key was last written.
+    pub fn mod_revision(key: impl Into<Vec<u8>>, op: CompareOp, revision: i64) -> Compare {
+        Compare::new(key, op, Target::Mod(revision))
+    }
+
+    /// Compares how often the key was written since it was created.
+    pub fn version(key: impl Into<Vec<u8>>, op: CompareOp, version: i64) -> Compare {
+        Compare::new(key, op, Target::Version(version))
+    }
+
+    /// Compares the id of the lease the key hangs on (0 = none).
+    pub fn lease(key: impl Into<Vec<u8>>, op: CompareOp, lease: i64) -> Compare {
+        Compare::new(key, op, Target::Lease(lease))
+    }
+
+    /// Compares the value.
+    pub fn value(key: impl Into<Vec<u8>>, op: CompareOp, value: impl Into<Vec<u8>>) -> Compare {
+        Compare::new(key, op, Target::Value(value.into()))
+    }
+
+    fn is(key: &[u8], target: Target) -> Compare {
+        Compare::new(key, CompareOp::Equal, target)
+    }
+}
+
+/// One operation of a transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Op(pub(crate) OpKind);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum OpKind {
+    Put { key: Vec<u8>, value: Vec<u8>, lease: i64 },
+    Delete { key: Vec<u8>, range_end: Vec<u8>, previous: bool },
+    Get { key: Vec<u8>, range_end: Vec<u8>, limit: i64, keys_only: bool },
+    Txn(Txn),
+}
+
+impl Op {
+    /// Writes a key.
+    pub fn put(key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) -> Op {
+        Op::put_with_lease(key, value, 0)
+    }
+
+    /// Writes a key that lives as long as `lease` (0 = for good).
+    pub fn put_with_lease(key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>, lease: i64) -> Op {
+        Op(OpKind::Put {
+            key: key.into(),
+            value: value.into(),
+            lease,
+        })
+    }
+
+    /// Deletes a key; deleting an absent one is no error.
+    pub fn delete(key: impl Into<Vec<u8>>) -> Op {
+        Op(OpKind::Delete {
+            key: key.into(),
+            range_end: Vec::new(),
+            previous: false,
+        })
+    }
+
+    /// Deletes every key that starts with `prefix`.
+    pub fn delete_prefix(prefix: impl Into<Vec<u8>>) -> Op {
+        let key = prefix.into();
+        Op(OpKind::Delete {
+            range_end: prefix_end(&key),
+            key,
+            previous: false,
+        })
+    }
+
+    /// Reads a key.
+    pub fn get(key: impl Into<Vec<u8>>) -> Op {
+        Op(OpKind::Get {
+            key: key.into(),
+            range_end: Vec::new(),
+            limit: 0,
+            keys_only: false,
+        })
+    }
+
+    /// Reads every key that starts with `prefix`, at most `limit` of them (0 = all).
+    pub fn get_prefix(prefix: impl Into<Vec<u8>>, limit: i64) -> Op {
+        let key = prefix.into();
+        Op(OpKind::Get {
+            range_end: prefix_end(&key),
+            key,
+            limit,
+            keys_only: false,
+        })
+    }
+
+    fn delete_returning(key: &[u8]) -> Op {
+        Op(OpKind::Delete {
+            key: key.to_vec(),
+            range_end: Vec::new(),
+            previous: true,
+        })
+    }
+}
+
+/// The end of the range of all keys that start with `prefix`, as etcd computes it (`\0` = to the end).
+pub(crate) fn prefix_end(prefix: &[u8]) -> Vec<u8> {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if last < 0xff {
+            end.push(last + 1);
+            return end;
+        }
+    }
+    vec![0]
+}
+
+/// If, then, else: what etcd applies as one.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Txn {
+    pub(crate) when: Vec<Compare>,
+    pub(crate) then: Vec<Op>,
+    pub(crate) otherwise: Vec<Op>,
+}
+
+impl Txn {
+    /// A transaction that changes nothing. It must contain a read, or a member may serve it stale (S4).
+    pub(crate) fn is_read_only(&self) -> bool {
+        let ops = || self.then.iter().chain(&self.otherwise);
+        ops().all(|op| matches!(op.0, OpKind::Get { .. })) && ops().next().is_some()
+    }
+}
+
+/// A key as etcd holds it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct KeyValue {
+    /// The key.
+    pub key: Vec<u8>,
+    /// The value.
+    pub value: Vec<u8>,
+    /// The revision at which it was created (again).
+    pub create_revision: i64,
+    /// The revision at which it was last written.
+    pub mod_revision: i64,
+    /// How often it was written since it was created.
+    pub version: i64,
+    /// The lease it hangs on (0 = none).
+    pub lease: i64,
+}
+
+/// What one operation answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OpReply {
+    /// A key was written.
+    Put,
+    /// So many keys were deleted.
+    Delete {
+        /// How many.
+        deleted: i64,
+        /// What they held, if asked for.
+        previous: Vec<KeyValue>,
+    },
+    /// What was read.
+    Get {
+        /// The keys, in order.
+        kvs: Vec<KeyValue>,
+        /// How many there are in the range, read or not.
+        count: i64,
+    },
+    /// A transaction inside the transaction.
+    Txn(TxnReply),
+}
+
+/// What a transaction answered.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TxnReply {
+    /// True if all compares held and the `then` branch was applied.
+    pub succeeded: bool,
+    /// The store's revision after it (the transaction's own, if it wrote).
+    pub revision: i64,
+    /// One reply for each operation of the branch that was applied.
+    pub replies: Vec<OpReply>,
+}
+
+impl TxnReply {
+    /// The keys read by operation `index` of the branch that was applied; empty for anything else.
+    pub fn kvs(&self, index: usize) -> &[KeyValue] {
+        match self.replies.get(index) {
+            Some(OpReply::Get { kvs, .. }) => kvs,
+            _ => &[],
+        }
+    }
+
+    fn first(&self, index: usize) -> Option<&KeyValue> {
+        self.kvs(index).first()
+    }
+}
+
+/// Who leads an election of the single-key kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leader {
+    /// The leader's value.
+    pub value: Vec<u8>,
+    /// The revision at which the key was created.
+    pub create_revision: i64,
+    /// The revision at which the key was last written.
+    pub mod_revision: i64,
+    /// The lease it hangs on.
+    pub lease: i64,
+    /// The term's token; `None` if it cannot be known (the mark may not be read and the key was written again, S10).
+    pub token: Option<i64>,
+}
+
+impl Leader {
+    /// The leader as the key alone shows it.
+    pub(crate) fn from_key(kv: &KeyValue) -> Leader {
+        Leader {
+            value: kv.value.clone(),
+            create_revision: kv.create_revision,
+            mod_revision: kv.mod_revision,
+            lease: kv.lease,
+            token: (kv.version == 1).then_some(kv.create_revision),
+        }
+    }
+}
