@@ -1,0 +1,6 @@
+//! CASES.md, each failure of others as a test: under virtual time on the test server, the ‡ ones on real etcd too.
+//! Owns the list; each file holds one chapter.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)] // a test fails by panicking
+
+#[path = "cases/campaign.rs"]
+mod campaign;
