@@ -2,3 +2,5 @@
 //! What only one crate's tests need stays with that crate.
 
 pub mod etcd;
+pub mod raw;
+pub mod world;
