@@ -1,0 +1,214 @@
+//! The watches machine fed by hand: no stream, no network, no task.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // a test fails by panicking
+
+use super::*;
+
+struct Bench {
+    machine: Watches,
+    now: BootTime,
+    out: Vec<Action>,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        Bench {
+            machine: Watches::new(Duration::from_secs(15)),
+            now: BootTime(1_000_000_000),
+            out: Vec::new(),
+        }
+    }
+
+    fn pass(&mut self, ms: u64) {
+        self.now = self.now.after(Duration::from_millis(ms));
+    }
+
+    fn step(&mut self) -> Vec<Action> {
+        self.machine.step(self.now, 500, &mut self.out);
+        std::mem::take(&mut self.out)
+    }
+
+    fn message(&mut self, message: Message) {
+        let generation = self.machine.generation;
+        self.machine.message(generation, message, self.now, &mut self.out, &mut Vec::new());
+    }
+
+    fn created(&mut self, id: i64) {
+        self.message(Message {
+            id,
+            created: true,
+            ..Message::default()
+        });
+    }
+
+    fn events(&mut self, id: i64, events: Vec<Event>) {
+        self.message(Message {
+            id,
+            events,
+            ..Message::default()
+        });
+    }
+
+    /// Answers every read of `actions` for one key.
+    fn answer(&mut self, actions: &[Action], revision: i64, kv: Option<KeyValue>) {
+        for action in actions {
+            if let Action::Read { read, .. } = action {
+                self.machine.read_done(*read, Some((revision, vec![kv.clone()])), self.now, &mut Vec::new());
+            }
+        }
+    }
+
+    /// A key watched, created, and read as this at `revision`. Its id and level.
+    fn live(&mut self, kv: Option<KeyValue>, revision: i64) -> (i64, watch::Receiver<Level>) {
+        let level = self.machine.subscribe(b"k");
+        let actions = self.step();
+        let id = create(&actions).0;
+        self.created(id);
+        let actions = self.step();
+        self.answer(&actions, revision, kv);
+        (id, level)
+    }
+}
+
+fn create(actions: &[Action]) -> (i64, i64) {
+    let found = actions.iter().find_map(|a| if let Action::Create { id, start, .. } = a { Some((*id, *start)) } else { None });
+    found.unwrap_or_else(|| panic!("no create in {actions:?}"))
+}
+
+fn kv(create_revision: i64, mod_revision: i64) -> KeyValue {
+    KeyValue {
+        create_revision,
+        mod_revision,
+        ..KeyValue::default()
+    }
+}
+
+#[test]
+fn s11_a_watch_is_made_without_a_gap_created_then_read_then_events_above_the_read() {
+    let mut bench = Bench::new();
+    let level = bench.machine.subscribe(b"k");
+    let actions = bench.step();
+    assert!(matches!(actions[0], Action::Open { advance: false, .. }));
+    let (id, start) = create(&actions);
+    assert_eq!(start, 0);
+    assert!(!bench.step().iter().any(|a| matches!(a, Action::Read { .. })), "read only once the watch is there");
+    bench.created(id);
+    // An event between the creation and the read: not lost, and the older read does not undo it.
+    bench.events(id, vec![Event::Delete { revision: 9 }]);
+    let actions = bench.step();
+    bench.answer(&actions, 8, Some(kv(5, 5)));
+    let seen = level.borrow().clone();
+    assert!(seen.synced && seen.kv.is_none() && seen.revision == 9 && seen.deleted == Some(9), "{seen:?}");
+    // At or below what is known: ignored.
+    bench.events(id, vec![Event::Put(kv(5, 9))]);
+    assert!(level.borrow().kv.is_none());
+}
+
+#[test]
+fn s15_the_delete_directly_before_a_creation_is_remembered_and_a_gap_forgets_it() {
+    let mut bench = Bench::new();
+    let (id, level) = bench.live(Some(kv(3, 3)), 4);
+    bench.events(id, vec![Event::Delete { revision: 7 }, Event::Put(kv(9, 9))]);
+    assert_eq!(level.borrow().deleted, Some(7));
+    bench.events(id, vec![Event::Put(kv(9, 10))]);
+    assert_eq!(level.borrow().deleted, Some(7), "a later write of the same key changes nothing");
+    bench.events(id, vec![Event::Delete { revision: 11 }, Event::Put(kv(12, 12)), Event::Delete { revision: 13 }]);
+    bench.events(id, vec![Event::Put(kv(14, 14))]);
+    assert_eq!(level.borrow().deleted, Some(13), "the one directly before, not an earlier one");
+    // Compacted: what happened meanwhile is not known.
+    bench.message(Message {
+        id,
+        cancelled: true,
+        compacted: true,
+        ..Message::default()
+    });
+    let again = bench.step();
+    let (new_id, start) = create(&again);
+    assert!(new_id != id && start == 0, "a new id: the old one stays taken");
+    bench.created(new_id);
+    let actions = bench.step();
+    bench.answer(&actions, 30, Some(kv(20, 20)));
+    let seen = level.borrow().clone();
+    assert_eq!((seen.kv.unwrap().create_revision, seen.deleted), (20, None));
+}
+
+#[test]
+fn case_28_after_a_break_it_goes_on_from_the_next_revision() {
+    let mut bench = Bench::new();
+    let (_, level) = bench.live(None, 41);
+    let generation = bench.machine.generation;
+    bench.machine.broken(generation, bench.now);
+    let actions = bench.step();
+    assert!(matches!(actions[0], Action::Open { advance: true, .. }), "on another member, at once");
+    let (id, start) = create(&actions);
+    assert_eq!(start, 42);
+    bench.created(id);
+    bench.events(id, vec![Event::Put(kv(42, 42))]);
+    assert_eq!(level.borrow().revision, 42);
+}
+
+#[test]
+fn case_30_a_silent_stream_is_probed_and_rebuilt_but_not_over_and_over() {
+    let mut bench = Bench::new();
+    bench.live(None, 1);
+    bench.pass(9_999);
+    assert!(bench.step().is_empty(), "an idle stream is not a dead one");
+    bench.pass(1);
+    let (probe, _) = create(&bench.step());
+    // It answers: the throw-away watch is cancelled, and nothing is rebuilt.
+    bench.created(probe);
+    assert_eq!(bench.out, [Action::Cancel { id: probe }]);
+    bench.out.clear();
+    // The next one goes unanswered, and so does every stream after it.
+    let mut rebuilt = Vec::new();
+    for _ in 0..120_000 {
+        bench.pass(1);
+        if bench.step().iter().any(|action| matches!(action, Action::Open { .. })) {
+            rebuilt.push(bench.now);
+        }
+    }
+    assert!(rebuilt.len() >= 3, "it goes on trying");
+    assert!(rebuilt.len() <= 60, "but not over and over: {} in two minutes", rebuilt.len());
+}
+
+#[test]
+fn a_refused_creation_is_told_by_its_place_not_its_id() {
+    let mut bench = Bench::new();
+    let level = bench.machine.subscribe(b"a");
+    let other = bench.machine.subscribe(b"b");
+    let actions = bench.step();
+    assert_eq!(actions.iter().filter(|a| matches!(a, Action::Create { .. })).count(), 2);
+    bench.message(Message {
+        id: -1,
+        created: true,
+        cancelled: true,
+        denied: true,
+        reason: "etcdserver: permission denied".to_owned(),
+        ..Message::default()
+    });
+    assert!(matches!(level.borrow().error, Some(Error::PermissionDenied { .. })));
+    assert!(other.borrow().error.is_none());
+}
+
+#[test]
+fn case_27_s11_the_periodic_read_finds_a_missed_delete() {
+    let mut bench = Bench::new();
+    let (_, level) = bench.live(Some(kv(3, 3)), 4);
+    bench.machine.heard = BootTime(u64::MAX / 2); // no probing: the stream seems alive and says nothing
+    bench.pass(18_001); // 15 s + 20 %
+    let actions = bench.step();
+    bench.answer(&actions, 9, None);
+    assert!(level.borrow().kv.is_none());
+    assert_eq!(level.borrow().revision, 9);
+}
+
+#[test]
+fn the_last_user_ends_the_watch() {
+    let mut bench = Bench::new();
+    let (id, _level) = bench.live(None, 1);
+    let _second = bench.machine.subscribe(b"k");
+    let mut out = Vec::new();
+    bench.machine.unsubscribe(b"k", &mut out);
+    assert!(out.is_empty());
+    bench.machine.unsubscribe(b"k", &mut out);
+    assert_eq!(out, [Action::Cancel { id }]);
+}
