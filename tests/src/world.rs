@@ -235,3 +235,19 @@ impl World {
         started.elapsed()
     }
 }
+
+/// Makes the tests of one case that is seen in both worlds: `both_worlds!(case, simulated_test, live_test on V3_7)`.
+#[macro_export]
+macro_rules! both_worlds {
+    ($case:ident, $simulated:ident, $live:ident on $version:ident) => {
+        #[test]
+        fn $simulated() {
+            $crate::world::simulated(|world| Box::pin($case(world)));
+        }
+
+        #[test]
+        fn $live() {
+            $crate::world::live($crate::etcd::Version::$version, |world| Box::pin($case(world)));
+        }
+    };
+}
