@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::client::{Client, Io};
+use crate::client::Client;
+use crate::io::Io;
 use crate::error::{Error, Reason, Result};
 use crate::etcd::Failure;
 use crate::options::ttl_secs;
@@ -43,7 +44,11 @@ struct Owner {
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        if self.shared.deadline.forked() || self.shared.closed.swap(true, Ordering::AcqRel) {
+        if self.shared.deadline.forked() {
+            std::mem::forget((self.shared.clone(), self.client.clone())); // as a leadership's, and why there
+            return;
+        }
+        if self.shared.closed.swap(true, Ordering::AcqRel) {
             return;
         }
         self.shared.deadline.end(Reason::Closed);

@@ -25,6 +25,7 @@ mod client;
 mod clock;
 mod error;
 mod etcd;
+mod io;
 mod leadership;
 mod lease;
 mod options;

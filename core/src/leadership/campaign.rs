@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::LeadershipShared;
-use crate::client::{Cancel, Io};
+use crate::io::{Cancel, Io};
 use crate::clock::{Alarm, BootTime};
 use crate::error::{Error, Result, show};
 use crate::etcd::{Ask, Failure, Level, Proof};

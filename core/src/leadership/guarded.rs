@@ -4,7 +4,8 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::client::{Client, Io};
+use crate::client::Client;
+use crate::io::Io;
 use crate::error::{Error, Reason, Result, show};
 use crate::etcd::{Ask, Failure};
 use crate::protocol::{self, Compare, GuardReply, Op, Txn, TxnReply};

@@ -373,6 +373,8 @@ impl Leadership {
 impl Drop for Leadership {
     fn drop(&mut self) {
         if self.shared.client.forked() {
+            // A lock inside may have been held by a thread that does not exist in the child: nothing of it is dropped.
+            std::mem::forget(self.shared.clone());
             return;
         }
         drop(self.leave(Reason::Resigned));

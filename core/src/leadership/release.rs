@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::client::Io;
+use crate::io::Io;
 use crate::clock::Alarm;
 use crate::error::{Error, Reason, Result, show};
 use crate::etcd::{Ask, Failure};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::LeadershipShared;
-use crate::client::{Cancel, Io};
+use crate::io::{Cancel, Io};
 use crate::error::{Error, Result};
 use crate::etcd::Level;
 
