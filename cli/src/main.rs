@@ -1,1 +1,50 @@
-fn main() {}
+//! The `leadership` command: what is typed at a shell or run by `make demo`.
+//! Owns the start, the choice of the command and the exit code; each command is a file of its own.
+
+mod args;
+mod connection;
+mod demo;
+mod elect;
+mod event;
+mod failure;
+mod output;
+mod signals;
+mod status;
+mod test_server;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Args, Command};
+use failure::Failure;
+use output::Output;
+
+fn main() -> ExitCode {
+    let args = Args::parse(); // a usage error ends here, with 2
+    output::log_to_stderr();
+    let outcome = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::other(format!("no runtime: {error}")))
+        .and_then(|runtime| runtime.block_on(run(args)));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if let Some(message) = failure.message() {
+                output::to_stderr(&format!("leadership: {message}"));
+            }
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+async fn run(args: Args) -> Result<(), Failure> {
+    let output = Output::new(args.global.json);
+    match args.command {
+        Command::Elect(elect) => elect::run(&args.global, elect, output).await,
+        Command::Status(status) => status::run(&args.global, &status, &output).await,
+        Command::TestServer(server) => test_server::run(&server, &output).await,
+        Command::Demo(_) => demo::run(&args.global).await,
+    }
+}

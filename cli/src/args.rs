@@ -1,0 +1,162 @@
+//! What can be typed: commands, flags, their help and the form of their values.
+//! Owns the words; what they do is each command's.
+
+use std::time::Duration;
+
+use clap::{Args as ClapArgs, Parser, Subcommand};
+
+const AFTER_HELP: &str = "\
+Examples:
+  leadership test-server                           an etcd in memory, for trying things out
+  leadership elect billing/leader --value host-a   stand for election, lead, resign on Ctrl-C
+  leadership status billing/leader                 who leads?
+  leadership demo                                  see leaders killed, paused and deposed
+
+Environment (a flag goes first; ETCDCTL_ in place of LEADERSHIP_ is read too):
+  LEADERSHIP_ENDPOINTS, LEADERSHIP_USER, LEADERSHIP_PASSWORD,
+  LEADERSHIP_TLS_CA (ETCDCTL_CACERT), LEADERSHIP_TLS_CERT (ETCDCTL_CERT), LEADERSHIP_TLS_KEY (ETCDCTL_KEY),
+  NO_COLOR to switch colours off
+
+Exit codes:
+  0 done   1 failed   2 usage   3 cannot connect   5 leadership lost (elect --once)   128+n ended by signal n";
+
+/// Leader election with provable authority, on etcd.
+#[derive(Debug, Parser)]
+#[command(name = "leadership", version, after_help = AFTER_HELP, subcommand_required = true, arg_required_else_help = true)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// How to reach etcd, and how to talk.
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct Global {
+    /// Members of one etcd cluster: host:port, http:// or https:// [default: 127.0.0.1:2379]
+    #[arg(long, global = true, value_name = "HOST:PORT,…", value_delimiter = ',', help_heading = "Connection")]
+    pub(crate) endpoints: Vec<String>,
+    /// User of etcd's own authentication; the password may come from LEADERSHIP_PASSWORD
+    #[arg(long, global = true, value_name = "NAME[:PASSWORD]", help_heading = "Connection")]
+    pub(crate) user: Option<String>,
+    /// Authorities to trust, PEM (the system's own if left out)
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Connection")]
+    pub(crate) cacert: Option<String>,
+    /// Our certificate, PEM
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Connection")]
+    pub(crate) cert: Option<String>,
+    /// The key of our certificate, PEM
+    #[arg(long = "key", global = true, value_name = "FILE", help_heading = "Connection")]
+    pub(crate) cert_key: Option<String>,
+    /// One JSON object a line, for programs
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Elect(Elect),
+    Status(Status),
+    TestServer(TestServer),
+    Demo(Demo),
+}
+
+/// Stand for election; lead until a signal; go on standing when the leadership is lost
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Prints an event a line: campaigning, leader (who holds it), vacant, elected, jeopardy, secured, lost, stopped.
+TERM or INT resigns in order and exits with 0; a second one kills at once.
+
+Examples:
+  leadership elect billing/leader --value host-a:8080
+  leadership elect billing/leader --once --ttl 10s --json")]
+pub(crate) struct Elect {
+    /// The election's key
+    #[arg(value_name = "ELECTION")]
+    pub(crate) election: String,
+    /// What others see of the leader, usually its address [default: HOSTNAME:PID]
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) value: Option<String>,
+    /// How long the key outlives a leader that dies; whole seconds, rounded up
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration)]
+    pub(crate) ttl: Duration,
+    /// How long a winner waits when the key went without its holder's word
+    #[arg(long, value_name = "DURATION", default_value = "100ms", value_parser = duration_or_zero)]
+    pub(crate) takeover_delay: Duration,
+    /// One term, then exit: 5 if it was lost
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// Tries a guarded write of this key ten times a second, and says how it went
+    #[arg(long, value_name = "KEY", hide = true)]
+    pub(crate) demo_write: Option<String>,
+    /// Ends with standard input, so that it never outlives the demo
+    #[arg(long, hide = true)]
+    pub(crate) tied: bool,
+}
+
+/// Say who leads: value, token, lease and how long it still lives
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Exits with 0 also when nobody leads, and says so.\n\nExample:\n  leadership status billing/leader --json")]
+pub(crate) struct Status {
+    /// The election's key
+    #[arg(value_name = "ELECTION")]
+    pub(crate) election: String,
+}
+
+/// Serve an etcd in memory: FOR TESTS AND DEMOS, never for production
+///
+/// It speaks etcd's protocol, forgets everything when it ends, has no replicas and no disk.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Example:\n  leadership test-server --listen 127.0.0.1:0     a free port; the first line says which")]
+pub(crate) struct TestServer {
+    /// Where to listen; port 0 takes a free one
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:2379")]
+    pub(crate) listen: String,
+    /// Ends with standard input, so that it never outlives the demo
+    #[arg(long, hide = true)]
+    pub(crate) tied: bool,
+}
+
+/// The tour: three candidates, and what can happen to a leader
+///
+/// Starts the test server (or uses the etcd of --endpoints) and three candidates as processes. Then the leader is killed,
+/// resigns, loses its key behind its back, and is paused for longer than its lease lives. About ten seconds.
+/// Exits with 1 if any step is not as it should be.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Examples:\n  leadership demo\n  leadership demo --endpoints 127.0.0.1:2379     on a real etcd")]
+pub(crate) struct Demo {}
+
+fn duration_or_zero(text: &str) -> Result<Duration, String> {
+    let span: jiff::SignedDuration = text.parse().map_err(|_| "a duration has a unit, as in 5s, 1500ms or 1m30s".to_owned())?;
+    Duration::try_from(span).map_err(|_| "must not be negative".to_owned())
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    match duration_or_zero(text)? {
+        Duration::ZERO => Err("must be above 0".to_owned()),
+        span => Ok(span),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test's way to fail
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        use clap::CommandFactory;
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_are_as_people_write_them() {
+        for (text, millis) in [("5s", 5000), ("1500ms", 1500), ("2m", 120_000), ("1m30s", 90_000), ("1.5s", 1500)] {
+            assert_eq!(duration(text).unwrap(), Duration::from_millis(millis), "{text}");
+        }
+        for bad in ["", "5", "s", "-5s", "5 parsecs", "0s", "5s ago"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+        assert_eq!(duration_or_zero("0s").unwrap(), Duration::ZERO);
+    }
+}
