@@ -7,7 +7,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 # Recipes print their own headings; several at once would mix them up, and cargo uses all cores by itself.
 .NOTPARALLEL:
-.PHONY: help demo test test-rust etcd lint fmt bench clean setup-build setup-test
+.PHONY: help demo test test-rust etcd lint header fmt bench clean setup-build setup-test
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -34,6 +34,11 @@ etcd: setup-test ## the pinned etcd servers for the live tests, into .cache/etcd
 lint: setup-test ## clippy, warnings are errors
 	@echo "==> clippy"
 	@$(CARGO) clippy --quiet --workspace --all-targets -- -D warnings
+
+header: setup-build ## include/leadership.h anew from ffi/src; a test compares the two
+	@header=$$($(CARGO) build --quiet -p leadership-ffi --message-format json \
+	  | sed -n 's/.*"reason":"build-script-executed".*leadership-ffi.*"out_dir":"\([^"]*\)".*/\1/p' | tail -n 1)/leadership.h; \
+	cp "$$header" include/leadership.h && echo "include/leadership.h"
 
 fmt: ## formats the Rust code
 	@$(CARGO) fmt --all

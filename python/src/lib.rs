@@ -1,1 +1,1 @@
-//! Near-empty until its issue.
+//! The Python extension's crate. Empty until the binding is built; the core does not know it.
