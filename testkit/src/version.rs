@@ -41,6 +41,11 @@ impl Version {
         self >= Version::V3_5
     }
 
+    /// A sort order that does not exist: older versions do not sort then.
+    pub(crate) fn refuses_unknown_order(self) -> bool {
+        self >= Version::V3_6
+    }
+
     /// 3.4 answers a progress request at once, whatever state the watchers are in.
     pub(crate) fn progress_always(self) -> bool {
         self == Version::V3_4

@@ -1,16 +1,12 @@
 //! One suite, run on the test server and on real etcd 3.4, 3.5, 3.6 and 3.7: the same cases, the same answers.
 //! Owns which versions run; the cases are in `conformance/`, what they must answer in `conformance/expected/`.
 //!
-//! `CONFORMANCE_RECORD=1 cargo test -p leadership-tests --test conformance etcd_ -- --test-threads=1` writes the answers
+//! `CONFORMANCE_RECORD=1 cargo test -p leadership-tests --test conformance etcd_` writes the answers
 //! of the real etcds into `expected/`: to be read before they are committed. The test server never writes there.
 
 // A test may fail by panicking: that is how it says so.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
-#[path = "conformance/auth.rs"]
-mod auth;
-#[path = "conformance/cluster.rs"]
-mod cluster;
 #[path = "conformance/expected.rs"]
 mod expected;
 #[path = "conformance/harness.rs"]
@@ -28,7 +24,7 @@ use harness::{Group, Server};
 use leadership_testkit::Version;
 
 /// Every group of cases, each on a fresh server.
-const GROUPS: [fn() -> Group; 6] = [kv::group, txn::group, lease::group, watch::group, auth::group, cluster::group];
+const GROUPS: [fn() -> Group; 4] = [kv::group, txn::group, lease::group, watch::group];
 
 macro_rules! versions {
     ($($etcd:ident $socket:ident $in_process:ident $version:ident;)*) => {

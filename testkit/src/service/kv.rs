@@ -14,6 +14,7 @@ use super::{Meta, Service, check_size, filled};
 use crate::refusal;
 use crate::state::{Need, State};
 use crate::store::txn;
+use crate::version::Version;
 
 /// All operations are reads, in both branches (a nested transaction counts as a write, even a reading one).
 fn only_reads(txn: &PbTxnRequest) -> bool {
@@ -31,6 +32,10 @@ fn serializable(txn: &PbTxnRequest) -> bool {
 }
 
 impl Service {
+    fn version(&self) -> Version {
+        self.shared.lock().state.config.version
+    }
+
     fn size_limit(&self) -> usize {
         self.shared.lock().state.config.max_request_bytes
     }
@@ -54,7 +59,7 @@ impl PbKvService for Service {
         };
         // etcd looks at the request before anything else, a stopped one at nothing.
         self.enter(Need::Local, &Meta::default()).await?;
-        crate::store::check_range(&request)?;
+        crate::store::check_range(&request, self.version())?;
         self.enter(need, &meta).await?;
         let mut locked = self.shared.lock();
         let now = locked.now;
@@ -132,7 +137,7 @@ impl PbKvService for Service {
         let (member, meta, limit) = (self.member, Meta::of(&request), self.size_limit());
         let request = request.into_inner();
         self.enter(Need::Local, &Meta::default()).await?;
-        txn::check(&request)?;
+        txn::check(&request, self.version())?;
         check_size(request.encoded_len(), limit)?;
         if only_reads(&request) {
             let need = if serializable(&request) {

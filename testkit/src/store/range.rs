@@ -9,18 +9,21 @@ use tonic::Status;
 
 use super::{Interval, Store};
 use crate::refusal;
+use crate::version::Version;
 
 /// etcd's numbers for `sort_target` and `sort_order`; its enums are not public in the client crate.
 const TARGET_KEY: i32 = 0;
 const ORDER_NONE: i32 = 0;
 const ORDER_DESCEND: i32 = 2;
 
-/// What can be refused without looking at the store.
-pub(crate) fn check(request: &PbRangeRequest) -> Result<(), Status> {
+/// What can be refused without looking at the store. An unknown target ends the process of an etcd before 3.6: here it
+/// is refused as the newer ones do.
+pub(crate) fn check(request: &PbRangeRequest, version: Version) -> Result<(), Status> {
     if request.key.is_empty() {
         return Err(refusal::empty_key());
     }
-    if !(0..=2).contains(&request.sort_order) || !(0..=4).contains(&request.sort_target) {
+    let order_known = (0..=2).contains(&request.sort_order) || !version.refuses_unknown_order();
+    if !order_known || !(0..=4).contains(&request.sort_target) {
         return Err(refusal::invalid_sort());
     }
     Ok(())
@@ -108,7 +111,8 @@ impl Store {
             })
             .cloned()
             .collect();
-        if request.sort_order != ORDER_NONE || request.sort_target != TARGET_KEY {
+        let known = (ORDER_NONE..=ORDER_DESCEND).contains(&request.sort_order);
+        if known && (request.sort_order != ORDER_NONE || request.sort_target != TARGET_KEY) {
             kvs.sort_by(|a, b| by_target(request.sort_target, a, b));
             if request.sort_order == ORDER_DESCEND {
                 kvs.reverse();

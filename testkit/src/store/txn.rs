@@ -12,20 +12,21 @@ use tonic::Status;
 
 use super::{Committed, Interval, Store, Writing, range};
 use crate::refusal;
+use crate::version::Version;
 
 /// etcd's `--max-txn-ops`.
 pub(crate) const MAX_OPS: usize = 128;
 
 /// What can be refused without looking at the store: too many operations, empty keys, a key put twice.
-pub(crate) fn check(txn: &PbTxnRequest) -> Result<(), Status> {
-    check_counted(txn, MAX_OPS)?;
+pub(crate) fn check(txn: &PbTxnRequest, version: Version) -> Result<(), Status> {
+    check_counted(txn, MAX_OPS, version)?;
     overlaps(&txn.success)?;
     overlaps(&txn.failure)?;
     Ok(())
 }
 
 /// A nested transaction has what its parents have left: each level takes the longest of its three lists.
-fn check_counted(txn: &PbTxnRequest, allowed: usize) -> Result<(), Status> {
+fn check_counted(txn: &PbTxnRequest, allowed: usize, version: Version) -> Result<(), Status> {
     let taken = txn
         .compare
         .len()
@@ -39,13 +40,13 @@ fn check_counted(txn: &PbTxnRequest, allowed: usize) -> Result<(), Status> {
     }
     for op in txn.success.iter().chain(&txn.failure) {
         match &op.request {
-            Some(PbTxnOpRequest::RequestRange(request)) => range::check(request)?,
+            Some(PbTxnOpRequest::RequestRange(request)) => range::check(request, version)?,
             Some(PbTxnOpRequest::RequestPut(request)) => check_put(request)?,
             Some(PbTxnOpRequest::RequestDeleteRange(request)) if request.key.is_empty() => {
                 return Err(refusal::empty_key());
             }
             Some(PbTxnOpRequest::RequestDeleteRange(_)) => {}
-            Some(PbTxnOpRequest::RequestTxn(nested)) => check_counted(nested, left)?,
+            Some(PbTxnOpRequest::RequestTxn(nested)) => check_counted(nested, left, version)?,
             None => return Err(refusal::key_not_found()),
         }
     }

@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use leadership_testkit::Version;
 
 /// What each case answers, by version.
-pub type Answers = BTreeMap<String, BTreeMap<Version, Vec<String>>>;
+pub(crate) type Answers = BTreeMap<String, BTreeMap<Version, Vec<String>>>;
 
 fn path(group: &str) -> PathBuf {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/conformance/expected");
@@ -16,7 +17,7 @@ fn path(group: &str) -> PathBuf {
 }
 
 /// Reads a group's file: `## case` holds for all versions, `## case [3.4 3.5]` for those.
-pub fn read(group: &str) -> Answers {
+pub(crate) fn read(group: &str) -> Answers {
     let text = std::fs::read_to_string(path(group)).unwrap_or_default();
     let mut answers = Answers::new();
     let mut current: Option<(String, Vec<Version>)> = None;
@@ -39,7 +40,12 @@ pub fn read(group: &str) -> Answers {
 }
 
 /// Replaces what the file says of one version.
-pub fn record(group: &str, version: Version, transcripts: &BTreeMap<String, Vec<String>>) {
+pub(crate) fn record(group: &str, version: Version, transcripts: &BTreeMap<String, Vec<String>>) {
+    let broken = transcripts.iter().find(|(_, lines)| lines.iter().any(|line| line.contains("(ours)")));
+    assert!(broken.is_none(), "the connection to etcd {version} broke: {broken:#?}");
+    // The versions run side by side.
+    static FILE: Mutex<()> = Mutex::new(());
+    let _alone = FILE.lock().unwrap_or_else(PoisonError::into_inner);
     let mut answers = read(group);
     answers.retain(|case, _| transcripts.contains_key(case));
     for (case, lines) in transcripts {

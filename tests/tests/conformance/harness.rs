@@ -18,20 +18,20 @@ use tonic::Status;
 use super::expected;
 
 /// Longer than anything a healthy server needs, shorter than a person's patience.
-pub const SOON: Duration = Duration::from_secs(12);
+pub(crate) const SOON: Duration = Duration::from_secs(12);
 /// So long without an answer counts as none. etcd looks after lagging watchers every 100 ms.
-pub const QUIET: Duration = Duration::from_millis(500);
+pub(crate) const QUIET: Duration = Duration::from_millis(500);
 
 /// Which server to ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Server {
+pub(crate) enum Server {
     Etcd,
     Socket,
     InProcess,
 }
 
 /// Cases that share a server.
-pub struct Group {
+pub(crate) struct Group {
     pub name: &'static str,
     pub members: usize,
     /// Simple tokens live so long after their last use.
@@ -41,9 +41,9 @@ pub struct Group {
     pub cases: Vec<Case>,
 }
 
-pub type Running<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
+pub(crate) type Running<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
 
-pub struct Case {
+pub(crate) struct Case {
     pub name: &'static str,
     pub run: for<'a> fn(&'a mut Ctx) -> Running<'a>,
 }
@@ -57,13 +57,13 @@ macro_rules! cases {
 pub(crate) use cases;
 
 /// What keeps a server alive, and the hand on its members.
-pub enum Control {
+pub(crate) enum Control {
     Etcd(Etcd),
     Test(Cluster, Vec<Served>),
 }
 
 /// A case at work.
-pub struct Ctx {
+pub(crate) struct Ctx {
     pub raw: Raw,
     pub members: Vec<Raw>,
     pub version: Version,
@@ -113,7 +113,7 @@ fn channel(endpoint: &str) -> Wire {
 }
 
 /// Runs all cases of the groups and answers what they noted, by group and case.
-pub async fn transcripts(server: Server, version: Version, groups: &[fn() -> Group]) -> BTreeMap<&'static str, BTreeMap<String, Vec<String>>> {
+pub(crate) async fn transcripts(server: Server, version: Version, groups: &[fn() -> Group]) -> BTreeMap<&'static str, BTreeMap<String, Vec<String>>> {
     let mut all = BTreeMap::new();
     for group in groups {
         let group = group();
@@ -149,7 +149,7 @@ pub async fn transcripts(server: Server, version: Version, groups: &[fn() -> Gro
 }
 
 /// Runs the groups and compares with what is expected of this version. All differences are told at once.
-pub async fn run(server: Server, version: Version, groups: &[fn() -> Group]) {
+pub(crate) async fn run(server: Server, version: Version, groups: &[fn() -> Group]) {
     let recording = server == Server::Etcd && std::env::var_os("CONFORMANCE_RECORD").is_some();
     let mut wrong = String::new();
     let mut cases = 0;

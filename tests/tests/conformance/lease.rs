@@ -8,7 +8,7 @@ use leadership_tests::raw::create;
 
 use super::harness::{Ctx, Group, SOON, cases};
 
-pub fn group() -> Group {
+pub(crate) fn group() -> Group {
     Group {
         name: "lease",
         members: 1,
