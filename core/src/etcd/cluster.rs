@@ -21,7 +21,7 @@ impl Cluster {
         self.revision
     }
 
-    /// The highest raft term seen (S2).
+    /// The highest raft term seen in a linearizable reply (S2).
     pub(crate) fn raft_term(&self) -> u64 {
         self.raft_term
     }
@@ -53,7 +53,11 @@ impl Cluster {
         }
         self.id = Some(header.cluster);
         self.revision = self.revision.max(header.revision);
-        self.raft_term = self.raft_term.max(header.raft_term);
+        if floor.is_some() {
+            // Only what a quorum stands behind: a member cut off (3.4 has no pre-vote by default) counts its own term
+            // up in vain, and with that as the highest nothing would be confirmed any more.
+            self.raft_term = self.raft_term.max(header.raft_term);
+        }
         Ok(())
     }
 }
@@ -84,6 +88,16 @@ mod tests {
         assert!(error.0.starts_with("b (member 1)"), "{}", error.0);
         assert_eq!((cluster.floor(), cluster.raft_term()), (3, 2));
         cluster.observe("b", header(7, 4, 2), Some(3)).unwrap();
+    }
+
+    #[test]
+    fn s2_a_member_cut_off_that_counts_its_term_up_does_not_spoil_the_highest() {
+        let mut cluster = Cluster::default();
+        cluster.observe("a", header(7, 5, 2), Some(0)).unwrap();
+        cluster.observe("b", header(7, 5, 40), None).unwrap();
+        assert_eq!(cluster.raft_term(), 2);
+        cluster.observe("a", header(7, 5, 3), Some(5)).unwrap();
+        assert_eq!(cluster.raft_term(), 3);
     }
 
     #[test]
