@@ -55,10 +55,13 @@ pub fn one_stream(job: &Job) -> Result<Value> {
                     let next = due.borrow().peek().map_or_else(|| Instant::now() + SLACK, |Reverse((at, _))| *at);
                     sleep_until(next).await;
                     let now = Instant::now();
-                    while let Some(Reverse((at, id))) = due.borrow().peek().copied()
-                        && at <= now + SLACK
-                    {
-                        due.borrow_mut().pop();
+                    loop {
+                        let mut due = due.borrow_mut();
+                        let Some(&Reverse((at, id))) = due.peek() else { break };
+                        if at > now + SLACK {
+                            break;
+                        }
+                        due.pop();
                         stamps.borrow_mut().insert(id, now);
                         if requests.try_send(PbLeaseKeepAliveRequest { id }).is_err() {
                             return; // the reader sees the stream's end
