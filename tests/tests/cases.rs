@@ -4,3 +4,5 @@
 
 #[path = "cases/campaign.rs"]
 mod campaign;
+#[path = "cases/steps.rs"]
+mod steps;
