@@ -186,6 +186,16 @@ impl Etcd {
             .await
     }
 
+    /// Kills every member, empties its data and starts it anew: the same cluster id, nothing in it, revision and raft
+    /// term from the start (`case_49`). Waits until all serve.
+    pub async fn wipe(&self) -> Result<(), String> {
+        for member in &self.members {
+            member.kill_now();
+            member.empty()?;
+        }
+        self.restart_all().await
+    }
+
     async fn restart_each(&self, indexes: &[usize]) -> Result<(), String> {
         for &index in indexes {
             self.member(index).kill_now();

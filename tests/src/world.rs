@@ -1,15 +1,19 @@
 //! One description of a case, two worlds to run it in: the test server under virtual time, and a real etcd.
 //! Owns clients behind faults, a stranger's hand on the store, and waiting for conditions; the cases own the rest.
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use etcd_client::proto::{
     PbCompactionRequest, PbDeleteRequest, PbKeyValue, PbLeaseLeasesRequest, PbLeaseRevokeRequest, PbPutRequest, PbRangeRequest,
 };
-use leadership_core::{BootTime, Client, ClientOptions, Clock, Leadership, LeadershipOptions, VirtualClock};
+use leadership_core::{
+    BootTime, Client, ClientOptions, Clock, Leadership, LeadershipOptions, TermHandle, TermState, VirtualClock,
+};
 use leadership_testkit::{Cluster, Faults, Wire, wire_from_channel};
 
 use crate::etcd::{Etcd, Version};
@@ -53,6 +57,20 @@ impl Peer {
     pub fn leadership_with(&self, key: &str, options: LeadershipOptions) -> Leadership {
         ok(Leadership::with_options(&self.client, key, options))
     }
+}
+
+/// What a term has said of itself from now on, changes only, each as it is announced. Must be called in a `LocalSet`.
+pub fn record(term: &TermHandle) -> Rc<RefCell<Vec<TermState>>> {
+    let mut level = term.watch();
+    let said = Rc::new(RefCell::new(vec![*level.borrow_and_update()]));
+    let kept = said.clone();
+    tokio::task::spawn_local(async move {
+        while level.changed().await.is_ok() {
+            let state = *level.borrow_and_update();
+            kept.borrow_mut().push(state);
+        }
+    });
+    said
 }
 
 /// The value, or a panic that says what came instead.
@@ -125,14 +143,31 @@ impl World {
 
     /// [`peer`](Self::peer) with options of its own.
     pub fn peer_with(&self, number: u64, change: impl FnOnce(ClientOptions) -> ClientOptions) -> Peer {
+        self.peer_of(number, &self.wires, change)
+    }
+
+    /// A peer that knows one member only, by its index.
+    pub fn peer_at(&self, number: u64, member: usize) -> Peer {
+        match self.wires.get(member) {
+            Some(wire) => self.peer_of(number, std::slice::from_ref(wire), |options| options),
+            None => panic!("a world without member {member}"),
+        }
+    }
+
+    fn peer_of(
+        &self,
+        number: u64,
+        wires: &[(String, Wire)],
+        change: impl FnOnce(ClientOptions) -> ClientOptions,
+    ) -> Peer {
         let mixed = (self.seed.wrapping_mul(0x9e37_79b9).wrapping_add(number)).wrapping_mul(0x2545_f491_4f6c_dd1d);
         // In the real world the clock is as true as tokio's; in the other it drifts by up to ± 0.5 %, so that any
         // two differ by at most the 1 % that is promised to be borne.
         let drift = if self.cluster.is_some() { (mixed >> 40) as i64 % 5_000 * if mixed & 1 == 0 { 1 } else { -1 } } else { 0 };
         let clock = VirtualClock::new(BootTime(1_000_000_000_000 + (mixed >> 20)), drift);
         let faults = Faults::new();
-        let names: Vec<_> = self.wires.iter().map(|(name, _)| name.clone()).collect();
-        let wires = self.wires.iter().map(|(_, wire)| faults.wrap(wire.clone())).collect();
+        let names: Vec<_> = wires.iter().map(|(name, _)| name.clone()).collect();
+        let wires = wires.iter().map(|(_, wire)| faults.wrap(wire.clone())).collect();
         let mut options = ClientOptions::new(names);
         if self.cluster.is_some() {
             options = options.seed(self.seed.wrapping_add(number));
@@ -143,9 +178,14 @@ impl World {
 
     /// A bare client on the untouched way to the first member: what a stranger does, and what is really so.
     pub fn stranger(&self) -> Raw {
-        match self.wires.first() {
+        self.stranger_at(0)
+    }
+
+    /// [`stranger`](Self::stranger), by way of another member.
+    pub fn stranger_at(&self, member: usize) -> Raw {
+        match self.wires.get(member) {
             Some((_, wire)) => Raw::new(wire.clone()),
-            None => panic!("a world without a member"),
+            None => panic!("a world without member {member}"),
         }
     }
 

@@ -106,6 +106,13 @@ impl Member {
         Ok(())
     }
 
+    /// Removes its data. It must be down.
+    pub(super) fn empty(&self) -> Result<(), String> {
+        let data = self.args.iter().find_map(|arg| arg.strip_prefix("--data-dir="));
+        let data = data.ok_or("a member without a data folder")?;
+        std::fs::remove_dir_all(data).map_err(|e| format!("cannot empty {data}: {e}"))
+    }
+
     /// SIGKILL, and waits until the process is gone. Nothing happens when there is none. Also ends a stopped one.
     pub async fn kill(&self) -> Result<(), String> {
         self.kill_now();
