@@ -13,10 +13,11 @@ use tokio::sync::{mpsc, oneshot};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::etcd::{Plan, Wire};
-use crate::io::{Cancel, Io, Job, Parts, io_main};
+use crate::io::{Cancel, Io, Job};
 use crate::options::{ClientOptions, Validity};
 use crate::pages::Pages;
 use crate::protocol::{self, Leader};
+use crate::thread::{Parts, io_main};
 
 /// How long the last drop of a client waits for what other drops have queued.
 const DROP_FLUSH: Duration = Duration::from_millis(500);

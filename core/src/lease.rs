@@ -12,22 +12,7 @@ use crate::io::Io;
 use crate::error::{Error, Reason, Result};
 use crate::etcd::Failure;
 use crate::options::ttl_secs;
-use crate::term::Deadline;
-
-/// What the I/O thread and every handle of a lease share.
-pub(crate) struct LeaseShared {
-    pub(crate) id: i64,
-    /// As granted: etcd raises small ones.
-    pub(crate) ttl: Duration,
-    pub(crate) purpose: String,
-    pub(crate) deadline: Deadline,
-    /// How many renewals were confirmed.
-    pub(crate) confirmed: AtomicU64,
-    /// Closing has begun; the revoke is under way or done.
-    pub(crate) closed: AtomicBool,
-    /// A key on it was not seen deleted: it carries no key again (S10).
-    pub(crate) tainted: AtomicBool,
-}
+use crate::term::{Deadline, LeaseShared};
 
 /// A lease of etcd's, granted through a [`Client`]. Clones are the same lease; dropping the last one, when it was
 /// not closed, queues its revoke. Usable from any thread.

@@ -31,17 +31,19 @@ mod lease;
 mod options;
 mod pages;
 mod protocol;
+mod release;
 mod term;
+mod thread;
 
 pub use client::Client;
 pub use clock::{BootTime, Clock, VirtualClock};
 pub use error::{Error, Reason, Result};
 pub use etcd::Wire;
-pub use leadership::{GuardedTxn, Leadership, WatchEnd};
+pub use leadership::{GuardedTxn, Leadership, TermHandle, WatchEnd};
 pub use lease::Lease;
 pub use options::{
     CampaignOptions, ClientOptions, DEFAULT_CAMPAIGN_WINDOW, DEFAULT_DRIFT_PPM, DEFAULT_REQUEST_TIMEOUT, DEFAULT_REREAD,
     DEFAULT_TAKEOVER_DELAY, DEFAULT_TTL, LeadershipOptions, SAFETY_MARGIN, Tls,
 };
 pub use protocol::{Compare, CompareOp, KeyValue, Leader, Op, OpReply, TxnReply};
-pub use term::{TermHandle, TermState};
+pub use term::TermState;

@@ -8,10 +8,9 @@ use std::time::Duration;
 
 use crate::clock::BootTime;
 use crate::error::Reason;
-use crate::lease::LeaseShared;
 use crate::options::{RENEWALS_PER_TTL, Validity};
 use crate::protocol::KeyValue;
-use crate::term::{TermShared, TermState};
+use crate::term::{LeaseShared, TermShared, TermState};
 
 /// Renewals outstanding on the stream at most: through a follower each takes 0.25 ms, and a burst must not look like a
 /// stall.
@@ -375,7 +374,13 @@ impl Renewals {
             return;
         }
         self.highest_raft_term = reply.raft_term;
-        let mut old = false;
+        let (mut old, mut good) = (false, false);
+        // At once, and at once at the next member; if that is behind too, not over and over (case 19).
+        let pause = match self.old_terms {
+            0 | 1 => Duration::ZERO,
+            more => (MIN_BOUND * 2u32.pow((more - 2).min(8))).min(self.min_ttl() / 10),
+        };
+        let again = now.after(pause);
         for lease in std::mem::take(&mut self.unconfirmed) {
             let Some(entry) = self.leases.get_mut(&lease) else { continue };
             let Some(extension) = entry.extension else {
@@ -391,17 +396,21 @@ impl Renewals {
                 // An old term is no error: renew once more (S2).
                 old = true;
                 if entry.sent.is_none() {
-                    self.schedule(lease, now);
+                    self.schedule(lease, again);
                 }
             } else if extension.ttl.is_zero() {
                 self.gone(lease, out);
             } else {
+                good = true;
                 self.extend(lease, extension, now);
             }
         }
-        self.old_terms = if old { self.old_terms + 1 } else { 0 };
-        if self.old_terms >= 2 && self.open {
+        if good {
             self.old_terms = 0;
+        } else if old {
+            self.old_terms = self.old_terms.saturating_add(1);
+        }
+        if old && self.old_terms >= 2 && self.old_terms.is_multiple_of(2) && self.open {
             self.give_up_stream(now); // a second one is a missed bound: the next member
         }
     }

@@ -13,10 +13,10 @@ use crate::io::{Cancel, Io};
 use crate::clock::{Alarm, BootTime};
 use crate::error::{Error, Result, show};
 use crate::etcd::{Ask, Failure, Level, Proof};
-use crate::lease::{Granting, Lease, LeaseShared};
+use crate::lease::{Granting, Lease};
 use crate::options::{CampaignOptions, DEFAULT_TAKEOVER_DELAY, step_down_margin, ttl_secs};
 use crate::protocol::{self, Campaign, CampaignReply, Guard, KeyValue, Leader};
-use crate::term::{Deadline, Released, TermShared, TermState};
+use crate::term::{Deadline, LeaseShared, Released, TermShared, TermState};
 
 pub(super) async fn campaign(
     io: Rc<Io>,
@@ -81,7 +81,7 @@ impl Attempt {
         let lead = self.lead.clone();
         lead.state().value.clone_from(&options.value);
         self.back_off().await?;
-        let mut level = io.keep_watch(&lead);
+        let mut level = io.keep_watch(lead.id, &lead.key, &lead.resets);
         let lease = self.obtain_lease(options, set).await?;
         let margin = step_down_margin(lead.options.step_down_margin, lease.ttl, io.validity)?;
         self.register(&lease, &options.value).await?;

@@ -4,12 +4,14 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::TermHandle;
 use crate::client::Client;
 use crate::io::Io;
 use crate::error::{Error, Reason, Result, show};
 use crate::etcd::{Ask, Failure};
 use crate::protocol::{self, Compare, GuardReply, Op, Txn, TxnReply};
-use crate::term::{TermHandle, TermShared};
+use crate::release;
+use crate::term::TermShared;
 
 /// A transaction that etcd applies only while this very term holds the key: `If(guard) Then(your if/then/else)`.
 /// A failed guard applies nothing, your else included.
@@ -90,7 +92,7 @@ async fn commit(io: Rc<Io>, term: Arc<TermShared>, user: Txn) -> Result<TxnReply
             Some(GuardReply::Held(reply)) => Ok(reply),
             Some(GuardReply::Failed(_)) => {
                 if term.deadline.end(Reason::GuardFailed) {
-                    io.lost(&term);
+                    release::lost(&io, &term);
                 }
                 Err(Error::not_leader(&key, term.deadline.lost()))
             }

@@ -1,10 +1,10 @@
 //! Full control of one single-key election, step by step, as the TiKV PD election package gives it.
-//! Owns the handle and its local state; winning is `campaign`'s, leaving `release`'s, writing `guarded`'s.
+//! Owns the handle and its local state; winning is `campaign`'s, writing `guarded`'s, leaving `release`'s outside.
 
 mod campaign;
 mod guarded;
+mod handle;
 mod history;
-mod release;
 mod watch;
 
 use std::fmt;
@@ -18,11 +18,12 @@ use crate::error::{Error, Reason, Result, show};
 use crate::lease::Lease;
 use crate::options::{CampaignOptions, LeadershipOptions};
 use crate::protocol;
-use crate::term::{TermHandle, TermShared};
+use crate::release;
+use crate::term::TermShared;
 
 pub use guarded::GuardedTxn;
+pub use handle::TermHandle;
 use history::History;
-pub(crate) use release::release_lost;
 pub use watch::WatchEnd;
 
 /// One contender of the single-key election of one key. Every step is in the caller's hands: campaign, keep, check,
@@ -45,7 +46,7 @@ pub(crate) struct LeadershipShared {
     campaigning: AtomicBool,
     state: Mutex<State>,
     /// Bumped by everything that ends what is under way.
-    resets: tokio::sync::watch::Sender<u64>,
+    resets: Arc<tokio::sync::watch::Sender<u64>>,
 }
 
 /// What only the callers' threads touch, and never for long.
@@ -122,7 +123,7 @@ impl Leadership {
                 options,
                 term: ArcSwapOption::empty(),
                 campaigning: AtomicBool::new(false),
-                resets: tokio::sync::watch::Sender::new(0),
+                resets: Arc::new(tokio::sync::watch::Sender::new(0)),
             }),
         })
     }

@@ -39,7 +39,7 @@ struct Seen {
 pub(super) async fn watch(io: Rc<Io>, lead: Arc<LeadershipShared>, revision: i64, cancel: Cancel) -> Result<WatchEnd> {
     let mut resets = lead.resets.subscribe();
     resets.mark_unchanged();
-    let mut level = io.keep_watch(&lead);
+    let mut level = io.keep_watch(lead.id, &lead.key, &lead.resets);
     let mut seen = (revision > 0).then_some(Seen {
         create_at_most: revision,
         modified_at_most: revision,

@@ -6,15 +6,29 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::io::Io;
+
 use crate::clock::Alarm;
 use crate::error::{Error, Reason, Result, show};
 use crate::etcd::{Ask, Failure};
+use crate::io::Io;
 use crate::protocol::{self, Leader};
-use crate::term::{Released, TermShared};
+use crate::term::{Released, TermShared, TermState};
 
-/// Called once for each lost term: releases the key and the lease in the background.
-pub(crate) fn release_lost(io: &Rc<Io>, term: &Arc<TermShared>) {
+/// A term was found lost: announces it, once, and releases in the background what it held.
+pub(crate) fn lost(io: &Rc<Io>, term: &Arc<TermShared>) {
+    let reason = term.deadline.lost().unwrap_or(Reason::Expired);
+    let first = term.state.send_if_modified(|state| {
+        let first = !matches!(state, TermState::Lost(_));
+        if first {
+            *state = TermState::Lost(reason);
+        }
+        first
+    });
+    if !first {
+        return;
+    }
+    io.renewer.with(|machine, _| machine.remove_term(term.id));
+    io.watcher.with(|machine, _, _| machine.unbind(term));
     let releasing = io.releasing();
     let io = io.clone();
     let term = term.clone();
@@ -26,9 +40,9 @@ pub(crate) fn release_lost(io: &Rc<Io>, term: &Arc<TermShared>) {
 }
 
 /// Waits, for the request timeout, until a term that was ended is released.
-pub(super) async fn released(io: &Rc<Io>, term: Option<Arc<TermShared>>) -> Result<()> {
+pub(crate) async fn released(io: &Rc<Io>, term: Option<Arc<TermShared>>) -> Result<()> {
     let Some(term) = term else { return Ok(()) };
-    io.lost(&term); // announces it, if nobody has
+    lost(io, &term); // announces it, if nobody has
     let mut released = term.released.subscribe();
     let waiting = async {
         loop {
@@ -125,7 +139,7 @@ async fn delete_own(io: &Rc<Io>, term: &Arc<TermShared>) -> bool {
 }
 
 /// Deletes the key if its MOD revision is still `revision`.
-pub(super) async fn delete_at(io: &Rc<Io>, key: &[u8], revision: i64) -> Result<()> {
+pub(crate) async fn delete_at(io: &Rc<Io>, key: &[u8], revision: i64) -> Result<()> {
     let ask = Ask {
         repeat: false,
         ..io.etcd.repeatable("delete of the leader key", key)

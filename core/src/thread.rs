@@ -1,0 +1,137 @@
+//! The I/O thread's life: what it is started with, its loop, its orderly end.
+//! Owns the order in which a client ends; what runs on the thread is `io`'s, `etcd`'s and the leaderships'.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, watch};
+
+use crate::clock::{Alarm, Clock};
+use crate::error::{Error, Reason, Result};
+use crate::etcd::{Etcd, Plan, Renewals, Renewer, Watcher, Watches};
+use crate::io::{Io, Job};
+use crate::options::{ClientOptions, Validity};
+use crate::pages::Pages;
+use crate::release;
+
+/// How long [`Client::close`](crate::Client::close) waits for what drops have queued and for every release.
+const CLOSE_FLUSH: Duration = Duration::from_secs(10);
+
+/// What the I/O thread is started with.
+pub(crate) struct Parts {
+    pub(crate) options: ClientOptions,
+    pub(crate) plans: Vec<Plan>,
+    pub(crate) clock: Clock,
+    pub(crate) pages: Arc<Pages>,
+    pub(crate) inbox: mpsc::UnboundedReceiver<Job>,
+    pub(crate) closed: Arc<AtomicBool>,
+    pub(crate) _alive: std::sync::mpsc::Sender<()>,
+}
+
+/// Runs until the client is closed, or its last handle is gone.
+pub(crate) async fn io_main(parts: Parts) {
+    let Parts {
+        options,
+        plans,
+        clock,
+        pages,
+        mut inbox,
+        closed,
+        _alive,
+    } = parts;
+    let (changed_told, mut changed) = mpsc::unbounded_channel();
+    let (lost_told, mut lost) = mpsc::unbounded_channel();
+    let validity = Validity {
+        drift_ppm: options.drift_ppm,
+    };
+    let etcd = Rc::new(Etcd::open(&options, plans, clock.clone(), changed_told));
+    let renewer = Renewer::new(etcd.clone(), Renewals::new(validity), lost_told.clone());
+    let watcher = Watcher::new(etcd.clone(), Watches::new(options.reread), lost_told);
+    let io = Rc::new(Io {
+        etcd,
+        renewer: renewer.clone(),
+        watcher: watcher.clone(),
+        validity,
+        pages,
+        next_id: Cell::new(1),
+        closing: RefCell::default(),
+        close: Notify::new(),
+        closed,
+        releasing: watch::Sender::new(0),
+        kept: RefCell::default(),
+    });
+    let (Ok(renew_alarm), Ok(watch_alarm)) = (Alarm::new(&clock), Alarm::new(&clock)) else {
+        log::error!("no timer of the boot clock: the client cannot run");
+        io.closed.store(true, Ordering::Release);
+        return;
+    };
+    let renewing = tokio::task::spawn_local(renewer.run(renew_alarm));
+    let watching = tokio::task::spawn_local(watcher.run(watch_alarm));
+    loop {
+        tokio::select! {
+            job = inbox.recv() => match job {
+                Some(job) => job(&io),
+                None => break,
+            },
+            Some(term) = lost.recv() => release::lost(&io, &term),
+            Some(message) = changed.recv() => cluster_changed(&io, &message),
+            () = io.close.notified() => break,
+        }
+    }
+    io.closed.store(true, Ordering::Release);
+    let flushed = shut_down(&io, &mut inbox).await;
+    renewing.abort();
+    watching.abort();
+    let told = io.closing.borrow_mut().take();
+    if let Some(told) = told {
+        let _ = told.send(flushed);
+    }
+    // Whoever was told must get to run before a runtime of our own is gone.
+    tokio::task::yield_now().await;
+}
+
+async fn shut_down(io: &Rc<Io>, inbox: &mut mpsc::UnboundedReceiver<Job>) -> Result<()> {
+    for term in io.renewer.with(|machine, _| machine.running()) {
+        term.deadline.end(Reason::Closed);
+        release::lost(io, &term);
+    }
+    for kept in io.kept.borrow().values() {
+        if let Some(resets) = kept.resets.upgrade() {
+            resets.send_modify(|count| *count += 1); // ends campaigns and watches under way
+        }
+    }
+    let flush = async {
+        // What drops have queued comes first: their messages are in the inbox already.
+        while let Ok(job) = inbox.try_recv() {
+            job(io);
+        }
+        tokio::task::yield_now().await;
+        let mut releasing = io.releasing.subscribe();
+        while *releasing.borrow_and_update() > 0 {
+            tokio::select! {
+                _ = releasing.changed() => {}
+                Some(job) = inbox.recv() => job(io),
+            }
+        }
+    };
+    let flushed = tokio::time::timeout(CLOSE_FLUSH, flush).await;
+    io.kept.borrow_mut().clear();
+    flushed.map_err(|_| Error::Timeout {
+        message: format!("{} releases were not confirmed within {CLOSE_FLUSH:?}", *io.releasing.borrow()),
+    })
+}
+
+fn cluster_changed(io: &Rc<Io>, message: &str) {
+    log::error!("another cluster answers, every term ends: {message}");
+    io.watcher.with(|machine, now, _| machine.forget_cluster(now));
+    for term in io.renewer.with(|machine, _| {
+        machine.forget_cluster();
+        machine.running()
+    }) {
+        term.deadline.end(Reason::ClusterChanged);
+        release::lost(io, &term);
+    }
+}
