@@ -31,6 +31,8 @@ impl Process {
             .kill_on_drop(true)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            // Its warnings are those of this process three times over; what stops it, its last event says.
+            .stderr(Stdio::null())
             .spawn()
             .map_err(no)?;
         let stdin = child.stdin.take();

@@ -47,6 +47,8 @@ pub(super) struct Stage {
     pub(super) checks: Vec<Check>,
     /// How long the next gap may be, and after what.
     pub(super) expected: Option<(&'static str, Duration)>,
+    /// Since when the leader does not work, if that was before its term ended: it was paused.
+    pub(super) idle_from: Option<u64>,
     told: mpsc::UnboundedSender<(usize, usize, Said)>,
     said: mpsc::UnboundedReceiver<(usize, usize, Said)>,
 }
@@ -73,6 +75,7 @@ impl Stage {
             gaps: Vec::new(),
             checks: Vec::new(),
             expected: None,
+            idle_from: None,
             told,
             said,
         }
@@ -186,11 +189,7 @@ impl Stage {
                 self.candidate(who)?.lost = Some((term, reason));
                 self.timeline.line(at, Some(who), Tone::Bad, &line, token, None)?;
             }
-            "leader" if current => {
-                let line = format!("follows {}", text("value"));
-                self.candidate(who)?.follows = token;
-                self.timeline.line(at, Some(who), Tone::Aside, &line, token, None)?;
-            }
+            "leader" if current => self.candidate(who)?.follows = token,
             "write_applied" => {
                 if let Some(revision) = number("revision") {
                     self.writes.push(Write { token: term, revision });
@@ -200,14 +199,19 @@ impl Stage {
                 self.candidate(who)?.refused = token;
                 self.timeline.line(at, Some(who), Tone::Bad, "its guarded write is refused: not the leader", token, None)?;
             }
+            "stopped" if event.get("error").is_some() => {
+                self.timeline.line(at, Some(who), Tone::Bad, &format!("gives up: {}", text("error")), None, None)?;
+            }
             _ => {}
         }
         Ok(())
     }
 
+    /// How long nobody worked until the term that starts at `elected`.
     fn gap(&mut self, elected: u64) -> Option<Duration> {
         let ended = self.reign()?.until?;
-        let took = Duration::from_nanos(elected.saturating_sub(ended));
+        let from = self.idle_from.take().map_or(ended, |idle| idle.min(ended));
+        let took = Duration::from_nanos(elected.saturating_sub(from));
         if let Some((after, at_most)) = self.expected.take() {
             self.gaps.push(Gap { after, took, at_most });
         }

@@ -17,6 +17,8 @@ use super::{SOON, TTL};
 const EXPIRY_SLACK: Duration = Duration::from_secs(2);
 /// How long a take-over may take when the key has gone already: a few round trips, and the takeover delay if any.
 const QUICK: Duration = Duration::from_millis(1500);
+/// How long a leader is left alone between two steps, in nanoseconds: a few writes, and time to read a line.
+const WORK: u64 = 700_000_000;
 
 pub(super) async fn all(stage: &mut Stage) -> Result<(), Failure> {
     election(stage).await?;
@@ -46,12 +48,19 @@ async fn working(stage: &mut Stage, limit: Duration, but: Option<i64>) -> Result
 
 /// Everybody but the leader knows who leads.
 async fn followed(stage: &mut Stage, reign: &Reign, except: Option<usize>) -> Result<(), Failure> {
+    let others: Vec<_> = (0..NAMES.len()).filter(|who| *who != reign.who && Some(*who) != except).collect();
     stage
         .until("the others follow", SOON, |stage| {
-            let mut others = stage.candidates.iter().enumerate().filter(|(who, _)| *who != reign.who && Some(*who) != except);
-            others.all(|(_, candidate)| candidate.follows == Some(reign.token)).then_some(())
+            let mut others = others.iter().filter_map(|who| stage.candidates.get(*who));
+            others.all(|candidate| candidate.follows == Some(reign.token)).then_some(())
         })
-        .await
+        .await?;
+    let names: Vec<_> = others.iter().map(|who| name(*who)).collect();
+    let text = match names.as_slice() {
+        [one] => format!("{one} follows {}", name(reign.who)),
+        several => format!("{} follow {}", several.join(" and "), name(reign.who)),
+    };
+    stage.timeline.line(now(), None, Tone::Aside, &text, None, None)
 }
 
 fn act(stage: &Stage, who: Option<usize>, text: &str, token: Option<i64>) -> Result<(), Failure> {
@@ -62,7 +71,13 @@ fn act(stage: &Stage, who: Option<usize>, text: &str, token: Option<i64>) -> Res
 async fn back(stage: &mut Stage, who: usize) -> Result<(), Failure> {
     stage.start(who)?;
     let reign = stage.reign().cloned().ok_or_else(|| Failure::other("nobody leads"))?;
-    followed(stage, &reign, None).await
+    followed(stage, &reign, None).await?;
+    work(stage).await
+}
+
+/// The leader is left alone for a while, and writes.
+async fn work(stage: &mut Stage) -> Result<(), Failure> {
+    stage.pass(now() + WORK).await
 }
 
 async fn election(stage: &mut Stage) -> Result<(), Failure> {
@@ -71,7 +86,8 @@ async fn election(stage: &mut Stage) -> Result<(), Failure> {
         stage.start(who)?;
     }
     let reign = working(stage, SOON, None).await?;
-    followed(stage, &reign, None).await
+    followed(stage, &reign, None).await?;
+    work(stage).await
 }
 
 async fn kill(stage: &mut Stage) -> Result<(), Failure> {
@@ -125,7 +141,8 @@ async fn deleted(stage: &mut Stage) -> Result<(), Failure> {
         passed: was_there && told && noticed < TTL / 4,
         text: format!("{} stopped {} after its key was deleted", name(before.who), crate::output::span(noticed)),
     });
-    followed(stage, &next, None).await
+    followed(stage, &next, None).await?;
+    work(stage).await
 }
 
 async fn paused(stage: &mut Stage) -> Result<(), Failure> {
@@ -138,6 +155,7 @@ async fn paused(stage: &mut Stage) -> Result<(), Failure> {
     // It can do nothing from here on, and says nothing; its authority ends by itself.
     let deadline = Stage::latest_deadline(stopped);
     stage.ends(before.token, deadline);
+    stage.idle_from = Some(stopped);
     let next = working(stage, TTL + EXPIRY_SLACK + SOON, Some(before.token)).await?;
     followed(stage, &next, Some(before.who)).await?;
     stage.pass(stopped + u64::try_from((TTL + TTL / 4).as_nanos()).unwrap_or_default()).await?;
@@ -157,6 +175,7 @@ async fn paused(stage: &mut Stage) -> Result<(), Failure> {
     let text = if late { "a write it sent before the pause arrives: APPLIED" } else { "a write kept back by the network: etcd refuses it" };
     stage.timeline.line(now(), None, Tone::Bad, text, Some(before.token), None)?;
     followed(stage, &next, None).await?;
+    work(stage).await?;
     // What etcd applied before the successor took the key was rightful, whenever its reply was read.
     let wrong = stage.writes.iter().filter(|write| write.token == before.token && write.revision > next.token).count();
     stage.checks.push(Check {
