@@ -21,8 +21,10 @@
 //! What it does not promise: that a process that believes it leads is still leading when its packet arrives elsewhere.
 //! That is what the token and the guarded transaction are for.
 
+mod blocking;
 mod client;
 mod clock;
+mod dispatch;
 mod error;
 mod etcd;
 mod io;
@@ -35,11 +37,13 @@ mod release;
 mod term;
 mod thread;
 
+pub use blocking::{CancelToken, Interrupted, block_on};
 pub use client::Client;
 pub use clock::{BootTime, Clock, VirtualClock};
+pub use dispatch::Dispatcher;
 pub use error::{Error, Reason, Result};
 pub use etcd::Wire;
-pub use leadership::{GuardedTxn, Leadership, TermHandle, WatchEnd};
+pub use leadership::{GuardedTxn, Leadership, TermEvent, TermEvents, TermHandle, WatchEnd};
 pub use lease::Lease;
 pub use options::{
     CampaignOptions, ClientOptions, DEFAULT_CAMPAIGN_WINDOW, DEFAULT_DRIFT_PPM, DEFAULT_REQUEST_TIMEOUT, DEFAULT_REREAD,

@@ -420,7 +420,7 @@ impl Attempt {
         self.stop_renewing_for_us(lease);
         self.io.renewer.with(|machine, now| machine.add_term(term.clone(), proof.begun, now));
         self.io.watcher.bind(&term);
-        self.lead.term.store(Some(term.clone()));
+        self.lead.begin(term.clone());
         if !self.lease_is_callers {
             let lease = Lease::of(lease.clone(), self.lead.client.clone());
             let previous = self.lead.state().lease.replace(lease);

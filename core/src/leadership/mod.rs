@@ -2,6 +2,7 @@
 //! Owns the handle and its local state; winning is `campaign`'s, writing `guarded`'s, leaving `release`'s outside.
 
 mod campaign;
+mod events;
 mod guarded;
 mod handle;
 mod history;
@@ -9,7 +10,7 @@ mod watch;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use arc_swap::ArcSwapOption;
 
@@ -21,6 +22,7 @@ use crate::protocol;
 use crate::release;
 use crate::term::TermShared;
 
+pub use events::{TermEvent, TermEvents};
 pub use guarded::GuardedTxn;
 pub use handle::TermHandle;
 use history::History;
@@ -42,6 +44,8 @@ pub(crate) struct LeadershipShared {
     pub(crate) options: LeadershipOptions,
     /// The last term, ended or not. Read without a lock: `check` is a hot path.
     pub(crate) term: ArcSwapOption<TermShared>,
+    /// The same for those who wait for terms; made when the first one asks.
+    terms: OnceLock<tokio::sync::watch::Sender<Option<Arc<TermShared>>>>,
     primary: AtomicBool,
     campaigning: AtomicBool,
     state: Mutex<State>,
@@ -66,6 +70,13 @@ impl LeadershipShared {
     /// Ends the campaign or the watch under way, if any.
     pub(crate) fn cancel_campaign(&self) {
         self.resets.send_modify(|count| *count += 1);
+    }
+
+    fn begin(&self, term: Arc<TermShared>) {
+        self.term.store(Some(term.clone()));
+        if let Some(terms) = self.terms.get() {
+            terms.send_replace(Some(term));
+        }
     }
 
     fn handle(&self, shared: Arc<TermShared>) -> TermHandle {
@@ -122,6 +133,7 @@ impl Leadership {
                 }),
                 options,
                 term: ArcSwapOption::empty(),
+                terms: OnceLock::new(),
                 campaigning: AtomicBool::new(false),
                 resets: Arc::new(tokio::sync::watch::Sender::new(0)),
             }),
@@ -188,6 +200,12 @@ impl Leadership {
     #[must_use]
     pub fn term(&self) -> Option<TermHandle> {
         Some(self.shared.handle(self.shared.term.load_full()?))
+    }
+
+    /// What happens to the terms from now on: elected (also for a term that runs already), jeopardy, secured, lost.
+    #[must_use]
+    pub fn events(&self) -> TermEvents {
+        TermEvents::new(&self.shared)
     }
 
     /// A transaction guarded by the current term; see [`GuardedTxn`].

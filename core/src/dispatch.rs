@@ -1,0 +1,95 @@
+//! One thread for user code that must not run on the I/O thread: callbacks and completions of the bindings.
+//! Owns the thread and its tiny executor; what a task does is the binding's.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::sync::mpsc;
+
+use crate::blocking::block_on;
+use crate::error::{Error, Result};
+
+type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// A thread that runs tasks in the order in which they become ready, never two at once. Started with the first task;
+/// ends when it is dropped and every task has ended.
+#[derive(Debug, Default)]
+pub struct Dispatcher {
+    tasks: Mutex<Option<mpsc::UnboundedSender<Task>>>,
+}
+
+const THREAD_NAME: &str = "leadership-call";
+
+impl Dispatcher {
+    /// No thread yet.
+    #[must_use]
+    pub fn new() -> Dispatcher {
+        Dispatcher::default()
+    }
+
+    /// Runs a task on the thread. A task must catch its own panics (the bindings do): one that escapes ends the thread.
+    ///
+    /// # Errors
+    /// `Internal` if the thread cannot be started.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> Result<()> {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        let tasks = match &*tasks {
+            Some(tasks) => tasks,
+            None => {
+                let (sender, inbox) = mpsc::unbounded_channel();
+                std::thread::Builder::new()
+                    .name(THREAD_NAME.to_owned())
+                    .spawn(move || block_on(run(inbox), None, None))
+                    .map_err(|error| Error::internal(format!("no thread for callbacks: {error}")))?;
+                tasks.insert(sender)
+            }
+        };
+        tasks.send(Box::pin(task)).map_err(|_| Error::internal("the thread for callbacks has ended"))
+    }
+
+    /// True on the thread of any dispatcher: where closing would wait for itself (S14).
+    #[must_use]
+    pub fn is_current() -> bool {
+        std::thread::current().name() == Some(THREAD_NAME)
+    }
+}
+
+async fn run(mut inbox: mpsc::UnboundedReceiver<Task>) {
+    let mut tasks = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            task = inbox.recv() => match task {
+                Some(task) => tasks.push(task),
+                None => break,
+            },
+            Some(()) = tasks.next() => {}
+        }
+    }
+    while tasks.next().await.is_some() {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn tasks_run_on_one_thread_of_their_own_in_order() -> Result<()> {
+        let dispatcher = Dispatcher::new();
+        assert!(!Dispatcher::is_current());
+        let (told, heard) = std::sync::mpsc::channel();
+        for number in 0..3 {
+            let told = told.clone();
+            dispatcher.spawn(async move {
+                let _ = told.send((number, Dispatcher::is_current(), std::thread::current().id()));
+            })?;
+        }
+        let all: Vec<_> = (0..3).filter_map(|_| heard.recv_timeout(Duration::from_secs(5)).ok()).collect();
+        let numbers: Vec<_> = all.iter().map(|(number, ..)| *number).collect();
+        assert_eq!(numbers, [0, 1, 2]);
+        assert!(all.iter().all(|(_, current, id)| *current && Some(id) == all.first().map(|(.., id)| id)));
+        Ok(())
+    }
+}

@@ -1,0 +1,94 @@
+//! What happens to a leadership's terms, in order: elected, jeopardy, secured, lost. Owns turning levels into events.
+//! A slow reader gets the latest, and never a loss of a term it was not told of.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::{LeadershipShared, TermHandle};
+use crate::error::Reason;
+use crate::term::{TermShared, TermState};
+
+/// Something happened to a term.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum TermEvent {
+    /// A term began.
+    Elected(TermHandle),
+    /// No renewal was confirmed for two renewal intervals; so long the term stays valid without one.
+    Jeopardy {
+        /// What is left.
+        remaining: Duration,
+    },
+    /// Renewals are confirmed again.
+    Secured,
+    /// The term that was told of last was lost. Exactly one for each elected.
+    Lost(Reason),
+}
+
+/// The events of one leadership, from [`Leadership::events`](crate::Leadership::events) on.
+#[derive(Debug)]
+pub struct TermEvents {
+    client: crate::Client,
+    terms: watch::Receiver<Option<Arc<TermShared>>>,
+    told: Option<(Arc<TermShared>, watch::Receiver<TermState>, TermState)>,
+}
+
+impl TermEvents {
+    pub(super) fn new(lead: &LeadershipShared) -> TermEvents {
+        let sender = lead.terms.get_or_init(|| watch::Sender::new(None));
+        let terms = sender.subscribe();
+        // A term that began while the channel was made.
+        sender.send_if_modified(|term| {
+            *term = lead.term.load_full();
+            true
+        });
+        TermEvents {
+            client: lead.client.clone(),
+            terms,
+            told: None,
+        }
+    }
+
+    /// The next event; `None` when the leadership is gone and everything was told. Cancel-safe.
+    pub async fn next(&mut self) -> Option<TermEvent> {
+        loop {
+            let Some((term, state, shown)) = &mut self.told else {
+                let term = self.terms.borrow_and_update().clone();
+                // A term that was over before it could be told of is not told of (case 37).
+                if let Some(term) = term.filter(|term| term.deadline.lost().is_none()) {
+                    let state = term.state.subscribe();
+                    self.told = Some((term.clone(), state, TermState::Leading));
+                    return Some(TermEvent::Elected(TermHandle {
+                        shared: term,
+                        client: self.client.clone(),
+                    }));
+                }
+                self.terms.changed().await.ok()?;
+                continue;
+            };
+            let now = *state.borrow_and_update();
+            if now != *shown {
+                *shown = now;
+                return Some(match now {
+                    TermState::Leading => TermEvent::Secured,
+                    TermState::Jeopardy => TermEvent::Jeopardy {
+                        remaining: term.deadline.remaining(),
+                    },
+                    TermState::Lost(reason) => {
+                        self.told = None;
+                        TermEvent::Lost(reason)
+                    }
+                });
+            }
+            if state.changed().await.is_err() {
+                // The I/O thread ended without announcing it: the end of the client is the loss.
+                let reason = term.deadline.lost().unwrap_or(Reason::Closed);
+                *shown = TermState::Lost(reason);
+                self.told = None;
+                return Some(TermEvent::Lost(reason));
+            }
+        }
+    }
+}
