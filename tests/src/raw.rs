@@ -3,7 +3,7 @@
 
 use etcd_client::proto::{
     PbAuthDisableRequest, PbAuthEnableRequest, PbAuthRoleAddRequest, PbAuthRoleGrantPermissionRequest, PbAuthUserAddRequest,
-    PbAuthUserChangePasswordRequest, PbAuthUserGrantRoleRequest, PbAuthenticateRequest, PbAuthenticateResponse, PbCompactionRequest,
+    PbAuthUserChangePasswordRequest, PbAuthUserGrantRoleRequest, PbAuthUserRevokeRoleRequest, PbAuthenticateRequest, PbAuthenticateResponse, PbCompactionRequest,
     PbCompactionResponse, PbDeleteRequest, PbDeleteResponse, PbLeaseGrantRequest, PbLeaseGrantResponse, PbLeaseKeepAliveRequest,
     PbLeaseKeepAliveResponse, PbLeaseLeasesRequest, PbLeaseLeasesResponse, PbLeaseRevokeRequest, PbLeaseRevokeResponse,
     PbLeaseTimeToLiveRequest, PbLeaseTimeToLiveResponse, PbMemberListRequest, PbMemberListResponse, PbPutRequest, PbPutResponse,
@@ -120,6 +120,8 @@ impl Raw {
         user_password "/etcdserverpb.Auth/UserChangePassword" PbAuthUserChangePasswordRequest => Done;
         /// Auth.UserGrantRole
         user_role "/etcdserverpb.Auth/UserGrantRole" PbAuthUserGrantRoleRequest => Done;
+        /// Auth.UserRevokeRole
+        user_unrole "/etcdserverpb.Auth/UserRevokeRole" PbAuthUserRevokeRoleRequest => Done;
         /// Auth.RoleAdd
         role_add "/etcdserverpb.Auth/RoleAdd" PbAuthRoleAddRequest => Done;
         /// Auth.RoleGrantPermission

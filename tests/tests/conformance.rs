@@ -7,6 +7,10 @@
 // A test may fail by panicking: that is how it says so.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+#[path = "conformance/auth.rs"]
+mod auth;
+#[path = "conformance/cluster.rs"]
+mod cluster;
 #[path = "conformance/expected.rs"]
 mod expected;
 #[path = "conformance/harness.rs"]
@@ -24,7 +28,7 @@ use harness::{Group, Server};
 use leadership_testkit::Version;
 
 /// Every group of cases, each on a fresh server.
-const GROUPS: [fn() -> Group; 4] = [kv::group, txn::group, lease::group, watch::group];
+const GROUPS: [fn() -> Group; 6] = [kv::group, txn::group, lease::group, watch::group, auth::group, cluster::group];
 
 macro_rules! versions {
     ($($etcd:ident $socket:ident $in_process:ident $version:ident;)*) => {
