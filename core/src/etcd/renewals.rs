@@ -8,10 +8,9 @@ use std::time::Duration;
 
 use crate::clock::BootTime;
 use crate::error::Reason;
-use crate::lease::LeaseShared;
 use crate::options::{RENEWALS_PER_TTL, Validity};
 use crate::protocol::KeyValue;
-use crate::term::{TermShared, TermState};
+use crate::term::{LeaseShared, TermShared, TermState};
 
 /// Renewals outstanding on the stream at most: through a follower each takes 0.25 ms, and a burst must not look like a
 /// stall.
