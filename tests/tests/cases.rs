@@ -6,3 +6,5 @@
 mod campaign;
 #[path = "cases/steps.rs"]
 mod steps;
+#[path = "cases/keeping.rs"]
+mod keeping;
