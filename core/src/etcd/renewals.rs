@@ -201,6 +201,14 @@ impl Renewals {
         }
         entry.renewing = renewing;
         if renewing {
+            // Its terms were looked at as ones that nobody renews, which are never in jeopardy: look again.
+            for id in &entry.terms {
+                if let Some(term) = self.terms.get_mut(id) {
+                    self.looks.remove(&(term.look, *id));
+                    term.look = term.extended;
+                    self.looks.insert((term.look, *id));
+                }
+            }
             if entry.sent.is_none() {
                 let sent = entry.extension.map_or(BootTime::default(), |extension| extension.sent);
                 let next = sent.after(entry.lease.ttl / RENEWALS_PER_TTL);

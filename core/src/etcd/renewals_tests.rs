@@ -401,3 +401,18 @@ async fn s9_a_loss_is_announced_the_step_down_margin_before_the_deadline_and_onc
     assert!(reason.is_some());
     assert_eq!(*term.state.borrow(), TermState::Jeopardy, "and jeopardy was shown before");
 }
+
+#[tokio::test(start_paused = true)]
+async fn jeopardy_is_shown_also_before_the_first_renewal_of_a_term_that_is_kept_later() {
+    let mut bench = Bench::new();
+    let lease = bench.lease(1);
+    bench.machine.set_renewing(1, false); // a campaign's lease, until `keep`
+    let term = bench.term(1, &lease);
+    bench.step();
+    bench.machine.set_renewing(1, true);
+    bench.step();
+    assert_eq!(*term.state.borrow(), TermState::Leading);
+    bench.pass(2_100); // two renewal intervals and a bit, without an answer
+    bench.step();
+    assert_eq!(*term.state.borrow(), TermState::Jeopardy);
+}
