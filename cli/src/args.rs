@@ -78,10 +78,10 @@ pub(crate) struct Elect {
     #[arg(long, value_name = "TEXT")]
     pub(crate) value: Option<String>,
     /// How long the key outlives a leader that dies; whole seconds, rounded up
-    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration, allow_hyphen_values = true)]
     pub(crate) ttl: Duration,
     /// How long a winner waits when the key went without its holder's word
-    #[arg(long, value_name = "DURATION", default_value = "100ms", value_parser = duration_or_zero)]
+    #[arg(long, value_name = "DURATION", default_value = "100ms", value_parser = duration_or_zero, allow_hyphen_values = true)]
     pub(crate) takeover_delay: Duration,
     /// One term, then exit: 5 if it was lost
     #[arg(long)]

@@ -91,9 +91,11 @@ impl Connection {
 }
 
 /// Waits until etcd answers. Cancel-safe.
-pub(crate) async fn ready(client: &Client) -> Result<(), Failure> {
+pub(crate) async fn ready(client: &Client, connection: &Connection) -> Result<(), Failure> {
     client.ready(CONNECT_TIMEOUT).await.map_err(|error| match error {
-        Error::Unavailable { message } | Error::Timeout { message } => Failure::Connect(message),
+        Error::Unavailable { message } | Error::Timeout { message } => {
+            Failure::Connect(format!("{}: {message}", connection.endpoints.join(",")))
+        }
         error => error.into(),
     })
 }

@@ -41,7 +41,7 @@ impl Failure {
         match self {
             Failure::Other(message) => Some(message.clone()),
             Failure::Usage(message) => Some(format!("{message}\nTry 'leadership --help'.")),
-            Failure::Connect(message) => Some(format!("cannot connect: {message}")),
+            Failure::Connect(message) => Some(format!("cannot connect to {message}")),
             Failure::Lost(reason) => Some(format!("leadership lost: {}", crate::output::words(reason.name()))),
             Failure::Signal(_) | Failure::OutputClosed => None,
         }

@@ -8,8 +8,9 @@ use crate::failure::Failure;
 use crate::output::{Output, Paint, span};
 
 pub(crate) async fn run(global: &Global, args: &Status, output: &Output) -> Result<(), Failure> {
-    let client = Connection::of(global)?.client()?;
-    ready(&client).await?;
+    let connection = Connection::of(global)?;
+    let client = connection.client()?;
+    ready(&client, &connection).await?;
     let Some(leader) = client.get_leader(&args.election).await? else {
         let event = Event::of("vacant", &args.election);
         match output.is_json() {

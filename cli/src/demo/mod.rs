@@ -57,7 +57,7 @@ async fn tour(global: &Global) -> Result<(), Failure> {
         }
     };
     let client = connection.client()?;
-    ready(&client).await?;
+    ready(&client, &connection).await?;
     client.close().await?;
     timeline.title(&connection.endpoints.join(","), server.is_some())?;
     let stranger = Stranger::connect(&connection).await?;

@@ -20,7 +20,8 @@ const RETRY: Duration = Duration::from_millis(500);
 
 pub(crate) async fn run(global: &Global, args: Elect, output: Output) -> Result<(), Failure> {
     let mut signals = Signals::listen(args.tied)?;
-    let client = Connection::of(global)?.client()?;
+    let connection = Connection::of(global)?;
+    let client = connection.client()?;
     let options = LeadershipOptions::default().purpose("leadership elect").takeover_delay(args.takeover_delay);
     let lead = Leadership::with_options(&client, args.election.as_str(), options)?;
     let mut candidate = Candidate {
@@ -30,6 +31,7 @@ pub(crate) async fn run(global: &Global, args: Elect, output: Output) -> Result<
         once: args.once,
         output,
         client: client.clone(),
+        connection,
         lead,
         led_by: None,
         troubled: false,
@@ -67,6 +69,7 @@ struct Candidate {
     once: bool,
     output: Output,
     client: Client,
+    connection: Connection,
     lead: Leadership,
     /// Whose leadership was announced last: the key's creation and the term's token.
     led_by: Option<(i64, Option<i64>)>,
@@ -90,7 +93,7 @@ impl Candidate {
 
     /// Contends until it fails for good. Cancel-safe: `stop` releases what it holds.
     async fn stand(&mut self) -> Result<Never, Failure> {
-        ready(&self.client).await?;
+        ready(&self.client, &self.connection).await?;
         self.say(&Event::of("campaigning", &self.key))?;
         let mut holder = self.holder().await?;
         loop {

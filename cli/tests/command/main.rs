@@ -1,0 +1,7 @@
+//! The real `leadership` command, run as a shell runs it.
+//! Owns what the suites share; each file beside it is one of them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)] // a test's way to fail
+
+mod demo;
+mod elect;
+mod support;
