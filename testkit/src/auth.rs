@@ -9,6 +9,7 @@ use tonic::Status;
 
 use crate::refusal;
 use crate::store::{Interval, Store};
+use crate::version::Version;
 
 /// etcd's user and role that may do everything.
 pub(crate) const ROOT: &str = "root";
@@ -56,19 +57,21 @@ pub(crate) struct Auth {
     pub(crate) users: BTreeMap<String, User>,
     pub(crate) roles: BTreeMap<String, Vec<Permission>>,
     token_ttl: Duration,
+    version: Version,
     /// Token to user, and for each member when the token dies there.
     tokens: BTreeMap<String, (String, Vec<Duration>)>,
     tokens_given: u64,
 }
 
 impl Auth {
-    pub(crate) fn new(token_ttl: Duration) -> Self {
+    pub(crate) fn new(token_ttl: Duration, version: Version) -> Self {
         Auth {
             enabled: false,
             revision: 1,
             users: BTreeMap::new(),
             roles: BTreeMap::new(),
             token_ttl,
+            version,
             tokens: BTreeMap::new(),
             tokens_given: 0,
         }
@@ -127,12 +130,12 @@ impl Auth {
         member: usize,
         now: Duration,
     ) -> Result<Caller, Status> {
-        if !self.enabled {
-            return Ok(Caller(None));
-        }
         let Some(token) = token else {
             return Ok(Caller(None));
         };
+        if !self.enabled && !self.version.refuses_tokens_while_off() {
+            return Ok(Caller(None));
+        }
         let (user, dies) = self
             .tokens
             .get_mut(token)
@@ -306,8 +309,10 @@ impl Auth {
             Some(PbTxnOpRequest::RequestDeleteRange(request)) => {
                 self.may_delete(caller, &request.key, &request.range_end, request.prev_kv)
             }
-            Some(PbTxnOpRequest::RequestTxn(nested)) => self.may_txn(caller, nested, store),
-            None => Ok(()),
+            Some(PbTxnOpRequest::RequestTxn(nested)) if self.version.checks_nested() => {
+                self.may_txn(caller, nested, store)
+            }
+            Some(PbTxnOpRequest::RequestTxn(_)) | None => Ok(()),
         }
     }
 }
@@ -367,7 +372,7 @@ mod tests {
 
     #[test]
     fn a_token_dies_on_the_member_where_it_is_not_used() {
-        let mut auth = Auth::new(Duration::from_secs(3));
+        let mut auth = Auth::new(Duration::from_secs(3), Version::V3_7);
         auth.users.insert(
             ROOT.to_owned(),
             User {

@@ -124,9 +124,9 @@ impl Shared {
         loop {
             let mut bell = std::pin::pin!(self.bell());
             bell.as_mut().enable();
-            let admission = {
+            let (admission, next) = {
                 let Locked { state, now } = self.lock();
-                state.admit(&mut waiting, now)
+                (state.admit(&mut waiting, now), state.next_event(now))
             };
             match admission {
                 Admission::Go => return Ok(Passage::Regular),
@@ -136,7 +136,11 @@ impl Shared {
                     Some(early) => early.answer(status),
                     None => return Err(status),
                 },
-                Admission::Wait(until) => self.changed(bell, until).await,
+                // What the clock brings meanwhile, an election before all, may let it through.
+                Admission::Wait(until) => {
+                    let until = until.into_iter().chain(next).min();
+                    self.changed(bell, until).await;
+                }
             }
         }
     }

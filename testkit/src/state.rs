@@ -193,7 +193,7 @@ impl State {
                 .collect(),
             store: Store::new(),
             lessor: Lessor::new(config.min_ttl, config.seed),
-            auth: Auth::new(config.token_ttl),
+            auth: Auth::new(config.token_ttl, config.version),
             streams: BTreeMap::new(),
             next_stream: 0,
             keepalive_streams: 0,
@@ -314,8 +314,8 @@ impl State {
         self.leading().and_then(|_| self.lessor.next_expiry())
     }
 
-    /// When `tick` has something to do next.
-    pub(crate) fn next_event(&self) -> Option<Duration> {
+    /// When the clock brings something next.
+    pub(crate) fn next_event(&self, now: Duration) -> Option<Duration> {
         let due = self.streams.values().filter_map(WatchStream::due).min();
         let no_leader = self
             .leaderless_since
@@ -328,6 +328,7 @@ impl State {
         ]
         .into_iter()
         .flatten()
+        .filter(|at| *at > now)
         .min()
     }
 
@@ -502,7 +503,7 @@ impl State {
                 _ if waiting.hasleader && self.misses_leader(waiting.member, now) => {
                     Admission::Refuse(refusal::no_leader())
                 }
-                _ if timeout <= now => Admission::Refuse(refusal::timed_out()),
+                _ if timeout <= now => Admission::Refuse(self.waited_in_vain(waiting, since)),
                 _ => Admission::Wait(Some(timeout)),
             };
         }
@@ -542,9 +543,11 @@ impl State {
             return Admission::Go;
         }
         if timeout <= now {
-            return Admission::Refuse(refusal::timed_out());
+            return Admission::Refuse(self.waited_in_vain(waiting, since));
         }
+        // A member that has noticed that there is no leader hands nothing to the one it had.
         if matches!(waiting.need, Need::Write | Need::Renew)
+            && !self.misses_leader(waiting.member, now)
             && let Some(leader) = self.leader
             && self
                 .member(leader)
@@ -561,6 +564,15 @@ impl State {
                 .filter(|at| *at > now)
                 .map_or(timeout, |at| at.min(timeout)),
         ))
+    }
+
+    /// What a request is told that came at `since` and found no leader in time.
+    fn waited_in_vain(&self, waiting: &Waiting, since: Duration) -> Status {
+        if waiting.need == Need::Write && self.misses_leader(waiting.member, since) {
+            self.config.version.never_proposed()
+        } else {
+            refusal::timed_out()
+        }
     }
 
     /// The TTL with which a member that is out of office answers a renewal.

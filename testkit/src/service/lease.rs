@@ -66,9 +66,7 @@ impl Service {
                 if state.stream_ends(self.member, now) {
                     return refusal::no_leader();
                 }
-                state
-                    .next_event()
-                    .map(|at| at.max(now + Duration::from_millis(1)))
+                state.next_event(now)
             };
             self.shared.changed(bell, next).await;
         }

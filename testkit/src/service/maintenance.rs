@@ -30,8 +30,8 @@ impl PbMaintenanceService for Service {
         self.enter(Need::Local, &meta).await?;
         let Locked { mut state, now } = self.shared.lock();
         if state.config.version.leases_need_auth() {
-            // From 3.5 on a dead token is refused; none at all is not.
-            state.auth.caller(meta.token.as_deref(), self.member, now)?;
+            let caller = state.auth.caller(meta.token.as_deref(), self.member, now)?;
+            state.auth.need_user(&caller)?;
         }
         let header = state.header(self.member);
         let isolated = state
@@ -106,7 +106,8 @@ impl PbClusterService for Service {
         self.enter(need, &meta).await?;
         let Locked { mut state, now } = self.shared.lock();
         if state.config.version.leases_need_auth() {
-            state.auth.caller(meta.token.as_deref(), self.member, now)?;
+            let caller = state.auth.caller(meta.token.as_deref(), self.member, now)?;
+            state.auth.need_user(&caller)?;
         }
         let members = state
             .members

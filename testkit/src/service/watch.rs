@@ -40,7 +40,11 @@ impl Service {
                         } else {
                             &request.key
                         };
-                        state.auth.may_read(&caller, key, &request.range_end)
+                        let range_end = match request.range_end.as_slice() {
+                            [0] if !version.checks_open_watches() => &[],
+                            end => end,
+                        };
+                        state.auth.may_read(&caller, key, range_end)
                     });
                 let negative = request.start_revision < 0 && version.refuses_negative_start();
                 let Some(mut watching) = state.streams.remove(&stream) else {
@@ -84,7 +88,7 @@ impl Service {
             bell.as_mut().enable();
             let next = {
                 let Locked { state, now } = self.shared.lock();
-                state.next_event().filter(|at| *at > now)
+                state.next_event(now)
             };
             self.shared.changed(bell, next).await;
         }

@@ -10,6 +10,8 @@ use etcd_client::proto::{
     PbEvent, PbKeyValue, PbLeaseGrantRequest, PbLeaseKeepAliveRequest, PbLeaseKeepAliveResponse, PbLeaseRevokeRequest, PbPutRequest,
     PbRangeRequest, PbResponseHeader, PbWatchRequest, PbWatchResponse,
 };
+use futures_util::future::join_all;
+use futures_util::stream::{self, StreamExt};
 use leadership_testkit::{Cluster, Served, Version, Wire, wire_from_channel};
 use leadership_tests::etcd::{self, Etcd};
 use leadership_tests::raw::{Raw, Stream};
@@ -114,9 +116,14 @@ fn channel(endpoint: &str) -> Wire {
 
 /// Runs all cases of the groups and answers what they noted, by group and case.
 pub(crate) async fn transcripts(server: Server, version: Version, groups: &[fn() -> Group]) -> BTreeMap<&'static str, BTreeMap<String, Vec<String>>> {
-    let mut all = BTreeMap::new();
-    for group in groups {
-        let group = group();
+    let groups = groups.iter().map(|group| noted(server, version, group()));
+    // In real time most cases wait: side by side they take as long as the longest. Under paused time one after the
+    // other, so that a run repeats.
+    if server == Server::InProcess { stream::iter(groups).then(|group| group).collect().await } else { join_all(groups).await.into_iter().collect() }
+}
+
+/// Runs the cases of a group, one after the other.
+async fn noted(server: Server, version: Version, group: Group) -> (&'static str, BTreeMap<String, Vec<String>>) {
         let mut noted = BTreeMap::new();
         let mut running: Option<(Control, Vec<Raw>)> = None;
         for case in &group.cases {
@@ -143,9 +150,7 @@ pub(crate) async fn transcripts(server: Server, version: Version, groups: &[fn()
             noted.insert(case.name.to_owned(), ctx.lines);
             running = Some((ctx.control, ctx.members));
         }
-        all.insert(group.name, noted);
-    }
-    all
+        (group.name, noted)
 }
 
 /// Runs the groups and compares with what is expected of this version. All differences are told at once.
