@@ -77,7 +77,7 @@ impl Timeline {
             "  {}   {}{text}{token:>7}{}",
             self.output.paint(format_args!("{time:>6.3} s"), &[Paint::Dim]),
             self.output.paint(format_args!("{name:<5}"), &[paint]),
-            self.output.paint(format_args!("{gap:>11}"), &[Paint::Bold]),
+            if gap.is_empty() { gap } else { self.output.paint(format_args!("{gap:>11}"), &[Paint::Bold]) },
         );
         Ok(self.output.line(line.trim_end())?)
     }

@@ -4,4 +4,5 @@
 
 mod demo;
 mod elect;
+mod examples;
 mod support;
