@@ -1,0 +1,21 @@
+//! Writes the C header of the test server to the build's output folder and versions the shared library's name.
+//! `make header` copies it to `include/leadership_testkit.h`; a test of this crate compares the two.
+
+use std::path::Path;
+
+fn main() {
+    let package = std::env::var("CARGO_MANIFEST_DIR").unwrap_or_default();
+    let out = std::env::var("OUT_DIR").unwrap_or_default();
+    let major = std::env::var("CARGO_PKG_VERSION_MAJOR").unwrap_or_default();
+    println!("cargo::rerun-if-changed=src");
+    println!("cargo::rerun-if-changed=cbindgen.toml");
+    println!("cargo::rustc-cdylib-link-arg=-Wl,-soname,libleadership_testkit.so.{major}");
+    let config = match cbindgen::Config::from_file(Path::new(&package).join("cbindgen.toml")) {
+        Ok(config) => config,
+        Err(error) => panic!("cbindgen.toml: {error}"),
+    };
+    match cbindgen::generate_with_config(&package, config) {
+        Ok(header) => header.write_to_file(Path::new(&out).join("leadership_testkit.h")),
+        Err(error) => panic!("the header could not be made: {error}"),
+    };
+}
