@@ -580,7 +580,9 @@ impl Renewals {
                     rotation_due = due; // the rest goes in a read of its own
                     break;
                 }
-                if !self.reads.values().any(|read| read.terms.contains(id)) {
+                // In a read just begun: that one tells. One that hangs does not keep the key from the next, or nothing
+                // would be begun of what `next_wake` says is due.
+                if !self.reads.values().any(|read| now.since(read.begun) < gap && read.terms.contains(id)) {
                     terms.push(*id);
                     keys.push(entry.term.guard.key.clone());
                 }
