@@ -41,8 +41,8 @@ fn go_on(world: &World, peer: &Peer) {
 
 async fn s02_deadlines_to_the_nanosecond(world: &World) {
     // (parts per million, requested seconds, milliseconds of validity)
-    for (drift, ttl, validity) in [(10_000, 5, 4850), (0, 5, 4900), (50_000, 10, 9400), (100_000, 30, 26_900)] {
-        let peer = world.peer_with(1, |options| options.drift_ppm(drift));
+    for (number, (drift, ttl, validity)) in (1..).zip([(10_000, 5, 4850), (0, 5, 4900), (50_000, 10, 9400), (100_000, 30, 26_900)]) {
+        let peer = world.peer_with(number, |options| options.drift_ppm(drift));
         let sent = clock(&peer).now();
         let lease = Lease::grant(&peer.client, Duration::from_secs(ttl), "exact").await.unwrap();
         assert_eq!(clock(&peer).now(), sent, "no virtual time passes in a grant");
