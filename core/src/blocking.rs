@@ -3,9 +3,11 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
 
 /// Why [`block_on`] returned without the future's answer. The future was dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,15 +19,17 @@ pub enum Interrupted {
 }
 
 /// Ends waits. Triggered once, from any thread, it stays so; clones are the same token.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct CancelToken {
-    inner: Arc<Mutex<TokenState>>,
+    triggered: Arc<watch::Sender<bool>>,
 }
 
-#[derive(Debug, Default)]
-struct TokenState {
-    cancelled: bool,
-    waiting: Vec<Weak<Parker>>,
+impl Default for CancelToken {
+    fn default() -> CancelToken {
+        CancelToken {
+            triggered: Arc::new(watch::Sender::new(false)),
+        }
+    }
 }
 
 impl CancelToken {
@@ -37,30 +41,23 @@ impl CancelToken {
 
     /// Ends every wait that has this token, now and later. Idempotent; never blocks.
     pub fn cancel(&self) {
-        let waiting = {
-            let mut state = self.state();
-            state.cancelled = true;
-            std::mem::take(&mut state.waiting)
-        };
-        for parker in waiting.into_iter().filter_map(|parker| parker.upgrade()) {
-            parker.unpark();
-        }
+        self.triggered.send_replace(true);
     }
 
     /// True once [`cancel`](Self::cancel) was called.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        self.state().cancelled
+        *self.triggered.borrow()
     }
 
-    fn state(&self) -> MutexGuard<'_, TokenState> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn register(&self, parker: &Arc<Parker>) {
-        let mut state = self.state();
-        state.waiting.retain(|parker| parker.strong_count() > 0);
-        state.waiting.push(Arc::downgrade(parker));
+    /// Resolves once [`cancel`](Self::cancel) was called. Cancel-safe; any executor.
+    pub fn cancelled(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut triggered = self.triggered.subscribe();
+        let token = self.clone(); // a token that is gone can still be waited for, and never resolves
+        async move {
+            let _ = triggered.wait_for(|triggered| *triggered).await;
+            drop(token);
+        }
     }
 }
 
@@ -123,11 +120,11 @@ pub fn block_on<T>(
     // A timeout beyond what the clock can hold is for ever.
     let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let mut future = pin!(future);
-    if let Some(cancel) = cancel {
-        cancel.register(&parker);
-    }
+    let mut cancelled = pin!(cancel.map(CancelToken::cancelled));
     loop {
-        if cancel.is_some_and(CancelToken::is_cancelled) {
+        if let Some(cancelled) = cancelled.as_mut().as_pin_mut()
+            && cancelled.poll(&mut context).is_ready()
+        {
             return Err(Interrupted::Cancelled);
         }
         if let Poll::Ready(answer) = future.as_mut().poll(&mut context) {

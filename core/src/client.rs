@@ -39,6 +39,8 @@ struct Inner {
     /// Disconnected when the I/O thread has ended.
     done: std::sync::Mutex<std::sync::mpsc::Receiver<()>>,
     threaded: bool,
+    /// The last drop waits for what is queued.
+    drop_waits: AtomicBool,
     drift_ppm: u32,
 }
 
@@ -58,7 +60,7 @@ impl Drop for Inner {
         self.jobs = None;
         let in_async = tokio::runtime::Handle::try_current().is_ok();
         let on_io_thread = std::thread::current().name() == Some(THREAD_NAME);
-        if self.threaded && !in_async && !on_io_thread {
+        if self.threaded && *self.drop_waits.get_mut() && !in_async && !on_io_thread {
             let done = self.done.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
             let _ = done.recv_timeout(DROP_FLUSH);
         }
@@ -124,6 +126,7 @@ impl Client {
                 closed: closed.clone(),
                 done: std::sync::Mutex::new(done),
                 threaded,
+                drop_waits: AtomicBool::new(true),
                 drift_ppm: options.drift_ppm,
             }),
         };
@@ -209,6 +212,12 @@ impl Client {
         self.inner.closed.load(Ordering::Acquire)
     }
 
+    /// From now on the last drop does not wait: what is queued is done in the background. For whoever lets go of the
+    /// client before what was made with it, and must not block afterwards.
+    pub fn drop_without_waiting(&self) {
+        self.inner.drop_waits.store(false, Ordering::Release);
+    }
+
     /// The clock that every deadline of this client is on.
     #[must_use]
     pub fn clock(&self) -> &Clock {
@@ -221,7 +230,11 @@ impl Client {
         }
     }
 
-    pub(crate) fn ensure_usable(&self) -> Result<()> {
+    /// An error if every call would fail: nothing is sent, nothing locked.
+    ///
+    /// # Errors
+    /// `Forked`, `Closed`.
+    pub fn ensure_usable(&self) -> Result<()> {
         if self.inner.pages.forked() {
             return Err(Error::Forked);
         }
@@ -235,7 +248,10 @@ impl Client {
         Arc::ptr_eq(&self.inner, &other.inner)
     }
 
-    pub(crate) fn forked(&self) -> bool {
+    /// True in a child of the process that connected: there it is dead, and nothing of it may be dropped that could be
+    /// locked (S12).
+    #[must_use]
+    pub fn forked(&self) -> bool {
         self.inner.pages.forked()
     }
 
