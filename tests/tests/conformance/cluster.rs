@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use etcd_client::proto::{PbLeaseKeepAliveRequest, PbLeaseKeepAliveResponse, PbPutRequest, PbStatusRequest, PbWatchRequest};
+use etcd_client::proto::{PbLeaseKeepAliveRequest, PbLeaseKeepAliveResponse, PbLeaseTimeToLiveRequest, PbPutRequest, PbStatusRequest, PbWatchRequest};
 use leadership_tests::raw::{Raw, Stream, create};
 use tokio::time::{Instant, sleep, timeout};
 use tonic::Status;
@@ -27,6 +27,7 @@ pub(crate) fn group() -> Group {
             old_terms_in_replies_that_waited,
             a_follower_gives_up_on_a_stopped_leader,
             a_read_while_the_leader_is_stopped,
+            an_election_starts_leases_anew,
             a_lost_quorum,
             tokens_live_on_each_member,
         ],
@@ -173,6 +174,33 @@ async fn a_read_while_the_leader_is_stopped(ctx: &mut Ctx) {
     elected(&woken, old).await;
     let answer = woken.get(ctx.key("a")).await;
     ctx.answer("a read at the old leader", answer, |ctx, answer| ctx.kvs(&answer.kvs));
+}
+
+async fn an_election_starts_leases_anew(ctx: &mut Ctx) {
+    let (leader, follower) = roles(ctx).await;
+    let raw = ctx.members[follower].clone();
+    ctx.raw = raw.clone();
+    let old = term(&raw).await;
+    let id = ctx.grant("L", 10, 0).await;
+    ctx.put_on("a", "1", id).await;
+    let left = async || raw.time_to_live(PbLeaseTimeToLiveRequest { id, keys: false }).await.map_or(-1, |answer| answer.ttl);
+    let until = Instant::now() + SOON;
+    while left().await > 7 {
+        assert!(Instant::now() < until, "the lease does not run down");
+        sleep(POLL).await;
+    }
+    ctx.kill(leader).await;
+    elected(&raw, old).await;
+    // Asked before it is the leader for good, a new one refuses.
+    let anew = loop {
+        match left().await {
+            ttl if ttl < 0 && Instant::now() < until => sleep(POLL).await,
+            ttl => break ttl,
+        }
+    };
+    ctx.note(format!("it has as long as at the start, or a little longer: {}", if (9..=13).contains(&anew) { "yes".to_owned() } else { anew.to_string() }));
+    ctx.show("a").await;
+    ctx.put("b", "1").await;
 }
 
 async fn a_lost_quorum(ctx: &mut Ctx) {

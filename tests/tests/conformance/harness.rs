@@ -34,20 +34,20 @@ pub(crate) enum Server {
 
 /// Cases that share a server.
 pub(crate) struct Group {
-    pub name: &'static str,
-    pub members: usize,
+    pub(crate) name: &'static str,
+    pub(crate) members: usize,
     /// Simple tokens live so long after their last use.
-    pub token_ttl: Duration,
+    pub(crate) token_ttl: Duration,
     /// Each case on a server of its own: it leaves the server changed.
-    pub fresh: bool,
-    pub cases: Vec<Case>,
+    pub(crate) fresh: bool,
+    pub(crate) cases: Vec<Case>,
 }
 
 pub(crate) type Running<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
 
 pub(crate) struct Case {
-    pub name: &'static str,
-    pub run: for<'a> fn(&'a mut Ctx) -> Running<'a>,
+    pub(crate) name: &'static str,
+    pub(crate) run: for<'a> fn(&'a mut Ctx) -> Running<'a>,
 }
 
 /// Lists the cases by the names of their functions.
@@ -60,15 +60,16 @@ pub(crate) use cases;
 
 /// What keeps a server alive, and the hand on its members.
 pub(crate) enum Control {
-    Etcd(Etcd),
-    Test(Cluster, Vec<Served>),
+    Etcd(Box<Etcd>),
+    /// The sockets are held, not asked.
+    Test { cluster: Cluster, _served: Vec<Served> },
 }
 
 /// A case at work.
 pub(crate) struct Ctx {
-    pub raw: Raw,
-    pub members: Vec<Raw>,
-    pub version: Version,
+    pub(crate) raw: Raw,
+    pub(crate) members: Vec<Raw>,
+    pub(crate) version: Version,
     control: Control,
     name: &'static str,
     base: i64,
@@ -89,7 +90,7 @@ async fn start(server: Server, version: Version, group: &Group) -> (Control, Vec
             let options = Etcd::options(real).members(group.members).flag(format!("--auth-token-ttl={seconds}"));
             let etcd = options.start().await.unwrap_or_else(|why| panic!("{why}"));
             let members = etcd.endpoints().iter().map(|endpoint| Raw::new(channel(endpoint))).collect();
-            (Control::Etcd(etcd), members)
+            (Control::Etcd(Box::new(etcd)), members)
         }
         Server::Socket | Server::InProcess => {
             let cluster = Cluster::builder().members(group.members).version(version).min_ttl(2).token_ttl(group.token_ttl).build();
@@ -104,7 +105,7 @@ async fn start(server: Server, version: Version, group: &Group) -> (Control, Vec
                     members.push(Raw::new(cluster.member(index).service()));
                 }
             }
-            (Control::Test(cluster, served), members)
+            (Control::Test { cluster, _served: served }, members)
         }
     }
 }
@@ -191,7 +192,7 @@ fn difference(case: &str, wanted: &[String], got: &[String]) -> String {
 
 impl Ctx {
     /// Counts revisions from here.
-    pub async fn rebase(&mut self) {
+    pub(crate) async fn rebase(&mut self) {
         // Some cases start where nobody may read; their revisions count from the first answer.
         if let Ok(answer) = self.raw.range(PbRangeRequest { key: b"\0".to_vec(), count_only: true, ..Default::default() }).await {
             self.base = answer.header.unwrap_or_default().revision;
@@ -206,33 +207,33 @@ impl Ctx {
     }
 
     /// A key of this case.
-    pub fn key(&self, name: &str) -> Vec<u8> {
+    pub(crate) fn key(&self, name: &str) -> Vec<u8> {
         format!("{}/{name}", self.name).into_bytes()
     }
 
-    pub fn note(&mut self, line: impl Into<String>) {
+    pub(crate) fn note(&mut self, line: impl Into<String>) {
         self.lines.push(line.into());
     }
 
     /// The absolute revision of one that is relative to the start.
-    pub fn at(&self, relative: i64) -> i64 {
+    pub(crate) fn at(&self, relative: i64) -> i64 {
         self.base + relative
     }
 
-    pub fn revision(&self, revision: i64) -> String {
+    pub(crate) fn revision(&self, revision: i64) -> String {
         if revision <= 0 { revision.to_string() } else { format!("{:+}", revision - self.base) }
     }
 
-    pub fn header(&self, header: Option<PbResponseHeader>) -> String {
+    pub(crate) fn header(&self, header: Option<PbResponseHeader>) -> String {
         header.map_or("none".to_owned(), |header| self.revision(header.revision))
     }
 
-    pub fn name_of(&self, key: &[u8]) -> String {
+    pub(crate) fn name_of(&self, key: &[u8]) -> String {
         let prefix = self.key("");
         String::from_utf8_lossy(key.strip_prefix(prefix.as_slice()).unwrap_or(key)).into_owned()
     }
 
-    pub fn kv(&self, kv: &PbKeyValue) -> String {
+    pub(crate) fn kv(&self, kv: &PbKeyValue) -> String {
         let lease = match kv.lease {
             0 => String::new(),
             id => format!(" on {}", self.lease_name(id)),
@@ -241,22 +242,22 @@ impl Ctx {
         format!("{}={value} c{} m{} v{}{lease}", self.name_of(&kv.key), self.revision(kv.create_revision), self.revision(kv.mod_revision), kv.version)
     }
 
-    pub fn kvs(&self, kvs: &[PbKeyValue]) -> String {
+    pub(crate) fn kvs(&self, kvs: &[PbKeyValue]) -> String {
         let shown: Vec<String> = kvs.iter().map(|kv| self.kv(kv)).collect();
         format!("[{}]", shown.join(", "))
     }
 
-    pub fn lease_name(&self, id: i64) -> String {
+    pub(crate) fn lease_name(&self, id: i64) -> String {
         self.leases.get(&id).cloned().unwrap_or_else(|| "an unknown lease".to_owned())
     }
 
-    pub fn refusal(&self, status: &Status) -> String {
+    pub(crate) fn refusal(&self, status: &Status) -> String {
         let source = if std::error::Error::source(status).is_some() { " (ours)" } else { "" };
         format!("{:?} {}{source}", status.code(), status.message())
     }
 
     /// Notes an answer, or why there is none.
-    pub fn answer<T>(&mut self, what: &str, answer: Result<T, Status>, show: impl FnOnce(&Ctx, T) -> String) {
+    pub(crate) fn answer<T>(&mut self, what: &str, answer: Result<T, Status>, show: impl FnOnce(&Ctx, T) -> String) {
         let shown = match answer {
             Ok(answer) => show(self, answer),
             Err(status) => self.refusal(&status),
@@ -264,28 +265,28 @@ impl Ctx {
         self.note(format!("{what}: {shown}"));
     }
 
-    pub async fn put(&mut self, name: &str, value: &str) {
+    pub(crate) async fn put(&mut self, name: &str, value: &str) {
         self.put_on(name, value, 0).await;
     }
 
-    pub async fn put_on(&mut self, name: &str, value: &str, lease: i64) {
+    pub(crate) async fn put_on(&mut self, name: &str, value: &str, lease: i64) {
         let request = PbPutRequest { key: self.key(name), value: value.into(), lease, ..Default::default() };
         let answer = self.raw.put(request).await;
         self.answer(&format!("put {name}"), answer, |ctx, answer| ctx.header(answer.header));
     }
 
-    pub async fn delete(&mut self, name: &str) {
+    pub(crate) async fn delete(&mut self, name: &str) {
         let answer = self.raw.delete(etcd_client::proto::PbDeleteRequest { key: self.key(name), ..Default::default() }).await;
         self.answer(&format!("delete {name}"), answer, |ctx, answer| format!("{} at {}", answer.deleted, ctx.header(answer.header)));
     }
 
-    pub async fn show(&mut self, name: &str) {
+    pub(crate) async fn show(&mut self, name: &str) {
         let answer = self.raw.get(self.key(name)).await;
         self.answer(&format!("get {name}"), answer, |ctx, answer| format!("{} at {}", ctx.kvs(&answer.kvs), ctx.header(answer.header)));
     }
 
     /// Grants a lease, remembered by this name.
-    pub async fn grant(&mut self, name: &str, ttl: i64, id: i64) -> i64 {
+    pub(crate) async fn grant(&mut self, name: &str, ttl: i64, id: i64) -> i64 {
         let answer = self.raw.grant(PbLeaseGrantRequest { ttl, id }).await;
         let granted = answer.as_ref().map_or(0, |answer| answer.id);
         if granted != 0 {
@@ -298,7 +299,7 @@ impl Ctx {
         granted
     }
 
-    pub fn event(&self, event: &PbEvent) -> String {
+    pub(crate) fn event(&self, event: &PbEvent) -> String {
         let kind = if event.r#type == 0 { "PUT" } else { "DELETE" };
         let kv = event.kv.as_ref().map(|kv| self.kv(kv)).unwrap_or_default();
         let before = event.prev_kv.as_ref().map(|kv| format!(" before {}", self.kv(kv))).unwrap_or_default();
@@ -306,7 +307,7 @@ impl Ctx {
     }
 
     /// Notes the next message of a watch stream.
-    pub async fn watched(&mut self, stream: &mut Stream<PbWatchRequest, PbWatchResponse>) {
+    pub(crate) async fn watched(&mut self, stream: &mut Stream<PbWatchRequest, PbWatchResponse>) {
         let shown = match tokio::time::timeout(SOON, stream.next()).await {
             Err(_) => "nothing came".to_owned(),
             Ok(Err(status)) => format!("ended: {}", self.refusal(&status)),
@@ -315,7 +316,7 @@ impl Ctx {
         self.note(format!("  < {shown}"));
     }
 
-    pub fn watch_answer(&self, answer: &PbWatchResponse) -> String {
+    pub(crate) fn watch_answer(&self, answer: &PbWatchResponse) -> String {
         let mut shown = format!("#{} at {}", answer.watch_id, self.header(answer.header));
         for (is, word) in [(answer.created, " created"), (answer.canceled, " canceled")] {
             if is {
@@ -335,7 +336,7 @@ impl Ctx {
     }
 
     /// Notes that nothing comes on a watch stream (or what does).
-    pub async fn quiet(&mut self, stream: &mut Stream<PbWatchRequest, PbWatchResponse>) {
+    pub(crate) async fn quiet(&mut self, stream: &mut Stream<PbWatchRequest, PbWatchResponse>) {
         let shown = match tokio::time::timeout(QUIET, stream.next()).await {
             Err(_) => "nothing".to_owned(),
             Ok(Err(status)) => format!("ended: {}", self.refusal(&status)),
@@ -345,12 +346,12 @@ impl Ctx {
     }
 
     /// Sends a renewal and notes the reply.
-    pub async fn renew(&mut self, stream: &mut Stream<PbLeaseKeepAliveRequest, PbLeaseKeepAliveResponse>, id: i64) {
+    pub(crate) async fn renew(&mut self, stream: &mut Stream<PbLeaseKeepAliveRequest, PbLeaseKeepAliveResponse>, id: i64) {
         stream.send(PbLeaseKeepAliveRequest { id });
         self.renewed(stream).await;
     }
 
-    pub async fn renewed(&mut self, stream: &mut Stream<PbLeaseKeepAliveRequest, PbLeaseKeepAliveResponse>) {
+    pub(crate) async fn renewed(&mut self, stream: &mut Stream<PbLeaseKeepAliveRequest, PbLeaseKeepAliveResponse>) {
         let shown = match tokio::time::timeout(SOON, stream.next()).await {
             Err(_) => "nothing came".to_owned(),
             Ok(Err(status)) => format!("ended: {}", self.refusal(&status)),
@@ -359,34 +360,34 @@ impl Ctx {
         self.note(format!("  < {shown}"));
     }
 
-    pub async fn leader(&self) -> usize {
+    pub(crate) async fn leader(&self) -> usize {
         match &self.control {
             Control::Etcd(etcd) => etcd.leader().await.unwrap(),
-            Control::Test(cluster, _) => cluster.leader().unwrap(),
+            Control::Test { cluster, .. } => cluster.leader().unwrap(),
         }
     }
 
     /// SIGSTOP.
-    pub fn stop(&self, index: usize) {
+    pub(crate) fn stop(&self, index: usize) {
         match &self.control {
             Control::Etcd(etcd) => etcd.member(index).stop_signal().unwrap(),
-            Control::Test(cluster, _) => cluster.member(index).stop(),
+            Control::Test { cluster, .. } => cluster.member(index).stop(),
         }
     }
 
     /// SIGCONT.
-    pub fn cont(&self, index: usize) {
+    pub(crate) fn cont(&self, index: usize) {
         match &self.control {
             Control::Etcd(etcd) => etcd.member(index).cont().unwrap(),
-            Control::Test(cluster, _) => cluster.member(index).cont(),
+            Control::Test { cluster, .. } => cluster.member(index).cont(),
         }
     }
 
     /// SIGKILL.
-    pub async fn kill(&self, index: usize) {
+    pub(crate) async fn kill(&self, index: usize) {
         match &self.control {
             Control::Etcd(etcd) => etcd.member(index).kill().await.unwrap(),
-            Control::Test(cluster, _) => cluster.member(index).kill(),
+            Control::Test { cluster, .. } => cluster.member(index).kill(),
         }
     }
 }
