@@ -4,13 +4,14 @@
 mod calls;
 mod cluster;
 mod endpoint;
+mod held;
 mod renewals;
 mod renewer;
 mod watcher;
 mod watches;
 mod wire;
 
-pub(crate) use calls::{Ask, Etcd, Failure};
+pub(crate) use calls::{Ask, Etcd, Failure, Got};
 pub(crate) use endpoint::Plan;
 pub(crate) use renewals::{Proof, Renewals};
 pub(crate) use renewer::Renewer;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::held::{Held, Place};
 use crate::clock::BootTime;
 use crate::error::Reason;
 use crate::options::{RENEWALS_PER_TTL, Validity};
@@ -15,6 +16,8 @@ use crate::term::{LeaseShared, TermShared, TermState};
 /// Renewals outstanding on the stream at most: through a follower each takes 0.25 ms, and a burst must not look like a
 /// stall.
 const MAX_IN_FLIGHT: usize = 256;
+/// A full stream is filled again when so many are left on it: one by one each would cost a wake-up and a write.
+const LOW_WATER: usize = MAX_IN_FLIGHT / 2;
 /// A stream that leaves a renewal unanswered for less is not called stalled, whatever the TTL.
 const MIN_BOUND: Duration = Duration::from_millis(50);
 /// … and for a TTL above 600 ms, this part of it.
@@ -56,6 +59,10 @@ struct Extension {
 
 struct Entry {
     lease: Arc<LeaseShared>,
+    /// The lease's TTL and what is known of its deadline, beside the rest: looking there costs a cache miss or two. The
+    /// true deadline may be later, and it may have ended.
+    ttl: Duration,
+    until: BootTime,
     renewing: bool,
     /// Its place in `due`.
     next: Option<BootTime>,
@@ -98,17 +105,17 @@ pub(crate) struct Proof {
 
 pub(crate) struct Renewals {
     validity: Validity,
-    leases: HashMap<i64, Entry>,
-    due: BTreeSet<(BootTime, i64)>,
+    leases: Held<Entry>,
+    due: BTreeSet<(BootTime, Place)>,
     /// The smallest TTL among the leases, by count.
     ttls: std::collections::BTreeMap<Duration, usize>,
     generation: u64,
     open: bool,
-    in_flight: VecDeque<(i64, BootTime)>,
+    in_flight: VecDeque<(Place, BootTime)>,
     /// Streams given up in a row without a reply between: the bound doubles with each.
     stalls: u32,
     reopen_at: Option<BootTime>,
-    unconfirmed: Vec<i64>,
+    unconfirmed: Vec<Place>,
     urgent: bool,
     reads: HashMap<u64, Read>,
     last_read: Option<BootTime>,
@@ -126,7 +133,7 @@ impl Renewals {
     pub(crate) fn new(validity: Validity) -> Renewals {
         Renewals {
             validity,
-            leases: HashMap::new(),
+            leases: Held::new(),
             due: BTreeSet::new(),
             ttls: std::collections::BTreeMap::new(),
             generation: 0,
@@ -172,6 +179,8 @@ impl Renewals {
             }),
             waiting: false,
             terms: Vec::new(),
+            ttl: lease.ttl,
+            until: lease.deadline.at(),
             lease,
         };
         self.note_raft_term(raft_term);
@@ -180,9 +189,9 @@ impl Renewals {
 
     /// Forgets a lease: a reply that still comes changes nothing (case 10).
     pub(crate) fn remove(&mut self, lease: i64) {
-        if let Some(entry) = self.leases.remove(&lease) {
+        if let Some((place, entry)) = self.leases.remove(lease) {
             if let Some(next) = entry.next {
-                self.due.remove(&(next, lease));
+                self.due.remove(&(next, place));
             }
             if let Some(count) = self.ttls.get_mut(&entry.lease.ttl) {
                 *count -= 1;
@@ -195,7 +204,8 @@ impl Renewals {
 
     /// Starts or stops renewing in the background. Idempotent.
     pub(crate) fn set_renewing(&mut self, lease: i64, renewing: bool) {
-        let Some(entry) = self.leases.get_mut(&lease) else { return };
+        let Some(place) = self.leases.place(lease) else { return };
+        let Some(entry) = self.leases.at_mut(place) else { return };
         if entry.renewing == renewing {
             return;
         }
@@ -211,38 +221,40 @@ impl Renewals {
             }
             if entry.sent.is_none() {
                 let sent = entry.extension.map_or(BootTime::default(), |extension| extension.sent);
-                let next = sent.after(entry.lease.ttl / RENEWALS_PER_TTL);
-                self.schedule(lease, next);
+                let next = sent.after(entry.ttl / RENEWALS_PER_TTL);
+                self.schedule(place, next);
             }
         } else if let Some(next) = entry.next.take() {
-            self.due.remove(&(next, lease));
+            self.due.remove(&(next, place));
         }
     }
 
     pub(crate) fn is_renewing(&self, lease: i64) -> bool {
-        self.leases.get(&lease).is_some_and(|entry| entry.renewing)
+        self.leases.get(lease).is_some_and(|entry| entry.renewing)
     }
 
     /// Renews once, now, whether or not it is renewed in the background.
     pub(crate) fn renew_now(&mut self, lease: i64, now: BootTime) {
-        if self.leases.get(&lease).is_some_and(|entry| entry.sent.is_none()) {
-            self.schedule(lease, now);
+        if let Some(place) = self.leases.place(lease)
+            && self.leases.at(place).is_some_and(|entry| entry.sent.is_none())
+        {
+            self.schedule(place, now);
         }
     }
 
-    fn schedule(&mut self, lease: i64, at: BootTime) {
-        let Some(entry) = self.leases.get_mut(&lease) else { return };
+    fn schedule(&mut self, place: Place, at: BootTime) {
+        let Some(entry) = self.leases.at_mut(place) else { return };
         if let Some(next) = entry.next.replace(at) {
-            self.due.remove(&(next, lease));
+            self.due.remove(&(next, place));
         }
-        self.due.insert((at, lease));
+        self.due.insert((at, place));
     }
 
     /// Confirms a lease's last renewal by a proof of the caller's own (S4). `None`: the proof does not confirm it;
     /// renew once more. A deadline otherwise.
     pub(crate) fn confirm_by(&mut self, lease: i64, proof: Proof) -> Option<BootTime> {
         self.note_raft_term(proof.raft_term);
-        let extension = self.leases.get(&lease)?.extension?;
+        let extension = self.leases.get(lease)?.extension?;
         let confirmed = extension.received <= proof.begun
             && extension.raft_term == proof.raft_term
             && proof.raft_term >= self.highest_raft_term
@@ -252,13 +264,13 @@ impl Renewals {
 
     /// When the reply came that last could extend this lease.
     pub(crate) fn answered(&self, lease: i64) -> Option<BootTime> {
-        Some(self.leases.get(&lease)?.extension?.received)
+        Some(self.leases.get(lease)?.extension?.received)
     }
 
     /// A term begins: its lease's renewals extend it, and its key takes part in the confirming reads.
     pub(crate) fn add_term(&mut self, term: Arc<TermShared>, shown: BootTime, now: BootTime) {
         let id = term.id;
-        if let Some(entry) = self.leases.get_mut(&term.guard.lease) {
+        if let Some(entry) = self.leases.get_mut(term.guard.lease) {
             entry.terms.push(id);
         }
         self.unseen.insert((shown, id));
@@ -279,7 +291,7 @@ impl Renewals {
         if let Some(entry) = self.terms.remove(&id) {
             self.looks.remove(&(entry.look, id));
             self.unseen.remove(&(entry.shown, id));
-            if let Some(lease) = self.leases.get_mut(&entry.term.guard.lease) {
+            if let Some(lease) = self.leases.get_mut(entry.term.guard.lease) {
                 lease.terms.retain(|other| *other != id);
             }
         }
@@ -310,17 +322,19 @@ impl Renewals {
             return false;
         }
         self.stalls = 0;
-        let was_full = self.in_flight.len() >= MAX_IN_FLIGHT;
         // Replies come in the order of the requests; in doubt the oldest send of this lease (S2).
         let sent = match self.in_flight.front() {
-            Some((front, _)) if *front == lease => self.in_flight.pop_front(),
+            Some((front, _)) if front.id == lease => self.in_flight.pop_front(),
             _ => {
-                let place = self.in_flight.iter().position(|(other, _)| *other == lease);
-                place.and_then(|place| self.in_flight.remove(place))
+                let index = self.in_flight.iter().position(|(other, _)| other.id == lease);
+                index.and_then(|index| self.in_flight.remove(index))
             }
         };
         self.note_raft_term(raft_term);
-        let (Some((_, sent)), Some(entry)) = (sent, self.leases.get_mut(&lease)) else { return was_full };
+        let Some((place, sent)) = sent else { return false };
+        // Whatever is due by now: a full stream has no time of its own to come back at.
+        let refill = self.in_flight.len() == LOW_WATER;
+        let Some(entry) = self.leases.at_mut(place) else { return refill };
         entry.sent = None;
         entry.extension = Some(Extension {
             sent,
@@ -328,17 +342,17 @@ impl Renewals {
             ttl: Duration::from_secs(u64::try_from(ttl).unwrap_or(0)),
             raft_term,
         });
-        self.urgent |= ttl <= 0 || entry.lease.deadline.at().since(now) < entry.lease.ttl / 4;
+        self.urgent |= ttl <= 0 || entry.until.since(now) < entry.ttl / 4;
         let renewing = entry.renewing;
         let first = self.unconfirmed.is_empty();
         if !std::mem::replace(&mut entry.waiting, true) {
-            self.unconfirmed.push(lease);
+            self.unconfirmed.push(place);
         }
         if renewing {
-            let interval = entry.lease.ttl / RENEWALS_PER_TTL;
-            self.schedule(lease, sent.after(interval).max(now));
+            let interval = entry.ttl / RENEWALS_PER_TTL;
+            self.schedule(place, sent.after(interval).max(now));
         }
-        was_full || first || self.urgent
+        refill || first || self.urgent
     }
 
     /// The stream ended, or could not be opened.
@@ -359,10 +373,10 @@ impl Renewals {
             more => Duration::from_millis(10 * 2u64.pow(more.min(6))),
         };
         self.reopen_at = Some(now.after(pause.min(self.min_ttl() / 10)));
-        for (lease, _) in std::mem::take(&mut self.in_flight) {
-            if let Some(entry) = self.leases.get_mut(&lease) {
+        for (place, _) in std::mem::take(&mut self.in_flight) {
+            if let Some(entry) = self.leases.at_mut(place) {
                 entry.sent = None;
-                self.schedule(lease, now);
+                self.schedule(place, now);
             }
         }
     }
@@ -389,14 +403,14 @@ impl Renewals {
             more => (MIN_BOUND * 2u32.pow((more - 2).min(8))).min(self.min_ttl() / 10),
         };
         let again = now.after(pause);
-        for lease in std::mem::take(&mut self.unconfirmed) {
-            let Some(entry) = self.leases.get_mut(&lease) else { continue };
+        for place in std::mem::take(&mut self.unconfirmed) {
+            let Some(entry) = self.leases.at_mut(place) else { continue };
             let Some(extension) = entry.extension else {
                 entry.waiting = false;
                 continue;
             };
             if extension.received > read.begun {
-                self.unconfirmed.push(lease); // the read began before it came: the next one
+                self.unconfirmed.push(place); // the read began before it came: the next one
                 continue;
             }
             entry.waiting = false;
@@ -404,13 +418,13 @@ impl Renewals {
                 // An old term is no error: renew once more (S2).
                 old = true;
                 if entry.sent.is_none() {
-                    self.schedule(lease, again);
+                    self.schedule(place, again);
                 }
             } else if extension.ttl.is_zero() {
-                self.gone(lease, out);
+                self.gone(place, out);
             } else {
                 good = true;
-                self.extend(lease, extension, now);
+                self.extend(place, extension, now);
             }
         }
         if good {
@@ -423,11 +437,13 @@ impl Renewals {
         }
     }
 
-    fn extend(&mut self, lease: i64, extension: Extension, now: BootTime) {
-        let Some(entry) = self.leases.get(&lease) else { return };
+    fn extend(&mut self, place: Place, extension: Extension, now: BootTime) {
+        let Some(entry) = self.leases.at_mut(place) else { return };
         let validity = self.validity.of(extension.ttl);
         let deadline = extension.sent.after(validity);
-        entry.lease.deadline.set(deadline);
+        if entry.lease.deadline.set(deadline) {
+            entry.until = deadline;
+        }
         entry.lease.confirmed.fetch_add(1, Ordering::Relaxed);
         for id in &entry.terms {
             if let Some(entry) = self.terms.get_mut(id)
@@ -446,11 +462,11 @@ impl Renewals {
     }
 
     /// etcd says, confirmed, that the lease is gone.
-    fn gone(&mut self, lease: i64, out: &mut Vec<Action>) {
-        let Some(entry) = self.leases.get_mut(&lease) else { return };
+    fn gone(&mut self, place: Place, out: &mut Vec<Action>) {
+        let Some(entry) = self.leases.at_mut(place) else { return };
         entry.renewing = false;
         if let Some(next) = entry.next.take() {
-            self.due.remove(&(next, lease));
+            self.due.remove(&(next, place));
         }
         entry.lease.deadline.end(Reason::Revoked);
         for id in entry.terms.clone() {
@@ -503,7 +519,7 @@ impl Renewals {
                 continue;
             }
             let lease = &entry.term.lease;
-            let renewing = self.leases.get(&lease.id).is_some_and(|lease| lease.renewing);
+            let renewing = self.leases.get(lease.id).is_some_and(|lease| lease.renewing);
             let jeopardy_at = entry.extended.after(2 * (lease.ttl / RENEWALS_PER_TTL));
             if renewing && jeopardy_at <= now {
                 entry.term.state.send_if_modified(|state| {
@@ -537,20 +553,20 @@ impl Renewals {
         }
         let slack = self.min_ttl() / RENEWALS_PER_TTL / COALESCE;
         while self.in_flight.len() < MAX_IN_FLIGHT
-            && let Some(&(at, lease)) = self.due.first()
+            && let Some(&(at, place)) = self.due.first()
             && at <= now.after(slack)
         {
-            self.due.remove(&(at, lease));
-            let Some(entry) = self.leases.get_mut(&lease) else { continue };
+            self.due.pop_first();
+            let Some(entry) = self.leases.at_mut(place) else { continue };
             entry.next = None;
             // Renewing a dead lease stalls its whole stream in etcd; and it could not be kept.
-            if !entry.lease.deadline.valid() {
+            if entry.until <= now && !entry.lease.deadline.valid() {
                 entry.renewing = false;
                 continue;
             }
             entry.sent = Some(now);
-            self.in_flight.push_back((lease, now));
-            out.push(Action::Send { lease });
+            self.in_flight.push_back((place, now));
+            out.push(Action::Send { lease: place.id });
         }
     }
 

@@ -316,8 +316,9 @@ async fn s15_no_extension_goes_beyond_the_ttl_after_the_key_was_last_shown_as_ou
         bench.step();
         bench.reply(1, 5, 1);
         let now = bench.now();
-        let entry = bench.machine.leases[&1].extension.unwrap();
-        bench.machine.extend(1, entry, now);
+        let entry = bench.machine.leases.get(1).unwrap().extension.unwrap();
+        let place = bench.machine.leases.place(1).unwrap();
+        bench.machine.extend(place, entry, now);
     }
     assert!(lease.deadline.at() > shown.after(Duration::from_millis(LIVES)));
     assert_eq!(term.deadline.at(), BootTime(shown.after(Duration::from_millis(LIVES)).0 & !63));
@@ -415,4 +416,32 @@ async fn jeopardy_is_shown_also_before_the_first_renewal_of_a_term_that_is_kept_
     bench.pass(2_100); // two renewal intervals and a bit, without an answer
     bench.step();
     assert_eq!(*term.state.borrow(), TermState::Jeopardy);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_stream_is_filled_again_when_it_has_emptied_though_nothing_was_due_while_it_was_full() {
+    let mut bench = Bench::new();
+    // A reply that waits for its read: the replies below are not the first that do, which would wake by itself.
+    bench.lease(1);
+    bench.pass(100);
+    for id in 2..2 + MAX_IN_FLIGHT as i64 {
+        bench.lease(id);
+    }
+    bench.pass(60);
+    bench.lease(1000);
+    bench.pass(840); // lease 1 is due
+    assert_eq!(sends(&bench.step()), [1]);
+    bench.reply(1, 5, 1);
+    bench.step();
+    bench.pass(100); // 256 are due, lease 1000 in 60 ms
+    assert_eq!(sends(&bench.step()).len(), MAX_IN_FLIGHT);
+    let due = bench.now().after(Duration::from_millis(60));
+    let (now, generation) = (bench.now(), bench.machine.generation);
+    let mut wake = bench.machine.step(now, &mut bench.out);
+    for id in 2..2 + MAX_IN_FLIGHT as i64 {
+        if bench.machine.reply(generation, id, 5, 1, now) {
+            wake = bench.machine.step(now, &mut bench.out);
+        }
+    }
+    assert!(wake.is_some_and(|at| at <= due), "{wake:?} is after {due:?}");
 }

@@ -21,6 +21,9 @@ impl cell::Word for Slot {
     }
 }
 
+/// Below this, in nanoseconds, a time slept is the two clocks not being read at once.
+const CLOCKS_APART: u64 = 1_000_000;
+
 /// A deadline in a page that a fork wipes, with the clock it is read against.
 pub(crate) struct Deadline {
     word: Slot,
@@ -65,9 +68,14 @@ impl Deadline {
 
     pub(crate) fn set(&self, at: BootTime) -> bool {
         // Before the deadline moves, so that a reader who finds it passed compares with the right one.
-        let before = self.suspended.swap(self.clock.suspended(), Ordering::AcqRel);
+        // Left alone while nothing was slept: thousands of leases are extended each second.
+        let (before, slept) = (self.suspended.load(Ordering::Acquire), self.clock.suspended());
+        let changed = slept.abs_diff(before) > CLOCKS_APART / 2;
+        if changed {
+            self.suspended.store(slept, Ordering::Release);
+        }
         let done = cell::set_deadline(&self.word, at.0, self.margin, || self.clock.now().0);
-        if !done {
+        if !done && changed {
             self.suspended.store(before, Ordering::Release);
         }
         done
@@ -88,8 +96,7 @@ impl Deadline {
     /// Passed by a suspend, if it would not have passed without the time that the machine slept since it was set.
     fn why_passed(&self, deadline: u64) -> u8 {
         let slept = self.clock.suspended().saturating_sub(self.suspended.load(Ordering::Acquire));
-        // Below a millisecond it is the two clocks not being read at once.
-        let suspended = slept > 1_000_000
+        let suspended = slept > CLOCKS_APART
             && self.clock.now().0.saturating_sub(slept) < deadline.saturating_sub(self.margin);
         let reason = if suspended { Reason::Suspended } else { Reason::Expired };
         reason as u8
