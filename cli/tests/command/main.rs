@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)] // a test's way to fail
 
 mod demo;
+mod docs;
 mod elect;
 mod examples;
 mod support;
