@@ -2,7 +2,7 @@
 //! Owns slots, kept watches, revokes and the count of releases under way; starting and ending it all is `thread`'s.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -59,6 +59,8 @@ pub(crate) struct Io {
     pub(crate) releasing: watch::Sender<usize>,
     /// Watches that leaderships hold on to between their calls.
     pub(crate) kept: RefCell<BTreeMap<u64, Kept>>,
+    /// Campaigns under way with a lease of the caller's, by lease and key.
+    pub(crate) campaigns: RefCell<BTreeSet<(i64, Vec<u8>)>>,
 }
 
 /// What a contender keeps between its calls: the watch of its key, and how to end what it is about.

@@ -38,7 +38,10 @@ impl Drop for Owner {
         }
         self.shared.deadline.end(Reason::Closed);
         let shared = self.shared.clone();
-        self.client.send(move |io| io.retire(shared));
+        self.client.send(move |io| {
+            end_terms(io, shared.id);
+            io.retire(shared);
+        });
     }
 }
 
@@ -108,8 +111,8 @@ impl Lease {
         Ok(())
     }
 
-    /// Revokes the lease: it is expired here at once, and every key on it goes. Idempotent; success if it is gone
-    /// already. Dropping the future does not stop the revoke.
+    /// Revokes the lease: it is expired here at once, the terms on it end (reason `closed`), and every key on it goes.
+    /// Idempotent; success if it is gone already. Dropping the future does not stop the revoke.
     ///
     /// # Errors
     /// `Unavailable`, `Timeout` when no member answered: the revoke is repeated in the background until the lease
@@ -122,7 +125,10 @@ impl Lease {
         }
         self.inner
             .client
-            .run(move |io, _| async move { io.retired(shared).await })
+            .run(move |io, _| async move {
+                end_terms(&io, shared.id);
+                io.retired(shared).await
+            })
             .await
     }
 
@@ -155,6 +161,15 @@ impl Lease {
     #[must_use]
     pub fn remaining(&self) -> Duration {
         self.inner.shared.deadline.remaining()
+    }
+}
+
+/// No term outlives the revoke of its lease: it ends before that is sent (S1).
+fn end_terms(io: &Rc<Io>, lease: i64) {
+    let running = io.renewer.with(|machine, _| machine.running());
+    for term in running.iter().filter(|term| term.lease.id == lease) {
+        term.deadline.end(Reason::Closed);
+        crate::release::lost(io, term);
     }
 }
 

@@ -305,7 +305,7 @@ impl CampaignOptions {
 
 /// A TTL in etcd's whole seconds, rounded up.
 pub(crate) fn ttl_secs(ttl: Duration) -> Result<i64> {
-    let secs = ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0);
+    let secs = ttl.as_secs().saturating_add(u64::from(ttl.subsec_nanos() > 0));
     match i64::try_from(secs) {
         Ok(secs) if secs > 0 && secs <= MAX_TTL_SECS as i64 => Ok(secs),
         _ => Err(Error::invalid(

@@ -62,6 +62,7 @@ pub(crate) async fn io_main(parts: Parts) {
         closed,
         releasing: watch::Sender::new(0),
         kept: RefCell::default(),
+        campaigns: RefCell::default(),
     });
     let (Ok(renew_alarm), Ok(watch_alarm)) = (Alarm::new(&clock), Alarm::new(&clock)) else {
         log::error!("no timer of the boot clock: the client cannot run");

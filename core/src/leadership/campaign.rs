@@ -7,15 +7,16 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use super::LeadershipShared;
 use crate::io::{Cancel, Io};
 use crate::clock::{Alarm, BootTime};
 use crate::error::{Error, Result, show};
-use crate::etcd::{Ask, Failure, Level, Proof};
+use crate::etcd::{Ask, Failure, Got, Level, Proof};
 use crate::lease::{Granting, Lease};
 use crate::options::{CampaignOptions, DEFAULT_TAKEOVER_DELAY, step_down_margin, ttl_secs};
-use crate::protocol::{self, Campaign, CampaignReply, Guard, KeyValue, Leader};
+use crate::protocol::{self, Campaign, CampaignReply, Guard, KeyValue, Leader, TxnReply};
 use crate::term::{Deadline, LeaseShared, Released, TermShared, TermState};
 
 pub(super) async fn campaign(
@@ -23,20 +24,23 @@ pub(super) async fn campaign(
     lead: Arc<LeadershipShared>,
     options: CampaignOptions,
     set: Option<Lease>,
+    mut resets: watch::Receiver<u64>,
     cancel: Cancel,
-) -> Result<Arc<TermShared>> {
-    let mut resets = lead.resets.subscribe();
-    resets.mark_unchanged();
+) -> Result<Won> {
     let mut attempt = Attempt {
         io: io.clone(),
         lead: lead.clone(),
         lease: None,
         lease_is_callers: false,
+        registering: None,
+        registration_unknown: false,
         registration: None,
         may_register: true,
         under_way: false,
         won: None,
         renewing_for_us: false,
+        alone: None,
+        resets: resets.clone(),
     };
     let outcome = tokio::select! {
         outcome = attempt.run(&options, set) => outcome,
@@ -55,7 +59,58 @@ pub(super) async fn campaign(
         });
         let _ = tokio::time::timeout(io.etcd.timeout, &mut cleaning).await;
     }
-    outcome
+    outcome.map(|term| Won(Some((lead, term))))
+}
+
+/// A term on its way to who campaigned for it. Dropped on the way (nobody waits for it any more), it is given up (S8).
+pub(super) struct Won(Option<(Arc<LeadershipShared>, Arc<TermShared>)>);
+
+impl Won {
+    pub(super) fn take(mut self) -> Option<Arc<TermShared>> {
+        Some(self.0.take()?.1)
+    }
+}
+
+impl Drop for Won {
+    fn drop(&mut self) {
+        let Some((lead, term)) = self.0.take() else { return };
+        if lead.client.forked() {
+            std::mem::forget((lead, term)); // the parent's, not the child's to end (S12)
+            return;
+        }
+        term.deadline.end(crate::Reason::Resigned);
+        lead.client.send(move |io| crate::release::lost(io, &term));
+    }
+}
+
+/// The only campaign of this client for a key with a lease: two would share one registration, and both win (S7, S10).
+struct Alone {
+    io: Rc<Io>,
+    of: (i64, Vec<u8>),
+}
+
+impl Alone {
+    /// Waits for the one before, as long as a call may take.
+    async fn with(io: &Rc<Io>, lease: i64, key: &[u8]) -> Result<Alone> {
+        let of = (lease, key.to_vec());
+        let until = tokio::time::Instant::now() + io.etcd.timeout;
+        while !io.campaigns.borrow_mut().insert(of.clone()) {
+            if tokio::time::Instant::now() >= until {
+                return Err(Error::unavailable(format!(
+                    "another campaign for {} with lease {lease:x} is under way, or still being given up",
+                    show(key)
+                )));
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Ok(Alone { io: io.clone(), of })
+    }
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        self.io.campaigns.borrow_mut().remove(&self.of);
+    }
 }
 
 /// What a campaign has made so far: what must be undone if it fails.
@@ -64,6 +119,10 @@ struct Attempt {
     lead: Arc<LeadershipShared>,
     lease: Option<Arc<LeaseShared>>,
     lease_is_callers: bool,
+    /// The registration while it is under way: a campaign that is given up waits for it.
+    registering: Option<JoinHandle<std::result::Result<Got<TxnReply>, Failure>>>,
+    /// The registration may have been made, or may still be, and its revision is not known.
+    registration_unknown: bool,
     /// The revision at which the registration was made.
     registration: Option<i64>,
     /// May registration and mark be written? (A role with the key alone leads without, S15.)
@@ -73,6 +132,10 @@ struct Attempt {
     won: Option<Guard>,
     /// We switched the lease's renewals on for the time of the campaign.
     renewing_for_us: bool,
+    /// With a lease of the caller's: until the term has begun, or nothing is left.
+    alone: Option<Alone>,
+    /// Changed by everything that ends this campaign, from the call on.
+    resets: watch::Receiver<u64>,
 }
 
 impl Attempt {
@@ -110,6 +173,7 @@ impl Attempt {
                 if lease.is_expired() {
                     return Err(Error::invalid("lease", format!("lease {:x} has expired", lease.id())));
                 }
+                self.alone = Some(Alone::with(&self.io, lease.id(), &self.lead.key).await?);
                 self.lease_is_callers = true;
                 lease.shared().clone()
             }
@@ -127,9 +191,16 @@ impl Attempt {
 
     /// One registration, one win: what makes a campaign whose reply was lost safe to repeat, and to give up (S7).
     async fn register(&mut self, lease: &LeaseShared, value: &[u8]) -> Result<()> {
+        let (io, key) = (self.io.clone(), self.lead.key.clone());
+        let txn = protocol::register(&key, lease.id, value);
+        // A task of its own: who gives the campaign up must know what has become of it.
+        let registering = tokio::task::spawn_local(async move {
+            io.etcd.txn(io.etcd.repeatable("registration", &key), &txn).await
+        });
+        let done = self.registering.insert(registering).await;
+        self.registering = None;
         let key = &self.lead.key;
-        let txn = protocol::register(key, lease.id, value);
-        match self.io.etcd.txn(self.io.etcd.repeatable("registration", key), &txn).await {
+        match done.map_err(|_| Error::internal("a registration ended without an answer"))? {
             Ok(got) => {
                 self.registration = protocol::registered(&got.body);
                 if self.registration.is_none() {
@@ -145,7 +216,10 @@ impl Attempt {
                 self.may_register = false;
                 Ok(())
             }
-            Err(failure) => Err(self.lease_gone(failure.into_error())),
+            Err(failure) => {
+                self.registration_unknown = matches!(failure, Failure::Unknown(_));
+                Err(self.lease_gone(failure.into_error()))
+            }
         }
     }
 
@@ -417,10 +491,12 @@ impl Attempt {
             state: watch::Sender::new(TermState::Leading),
             released: watch::Sender::new(Released::No),
         });
+        if !self.lead.begin(&term, &self.resets) {
+            return Err(Error::cancelled("campaign", &self.lead.key));
+        }
         self.stop_renewing_for_us(lease);
         self.io.renewer.with(|machine, now| machine.add_term(term.clone(), proof.begun, now));
         self.io.watcher.bind(&term);
-        self.lead.begin(term.clone());
         if !self.lease_is_callers {
             let lease = Lease::of(lease.clone(), self.lead.client.clone());
             let previous = self.lead.state().lease.replace(lease);
@@ -437,8 +513,7 @@ impl Attempt {
         if !self.lease_is_callers {
             // A key that was won goes first: with etcd's leader changing, the revoke alone could take a TTL longer.
             if let Some(guard) = &self.won {
-                let txn = protocol::surrender(guard);
-                let _ = self.io.etcd.txn(self.io.etcd.repeatable("giving up a win", &key), &txn).await;
+                self.surrender(guard).await;
             }
             // Then nothing under way can be applied any more: etcd refuses a put under a revoked lease.
             if !lease.closed.swap(true, Ordering::AcqRel) {
@@ -452,26 +527,43 @@ impl Attempt {
 
     /// The lease stays: the registration goes, and the key if it is ours, until both are known.
     async fn clean_up_shared(&mut self, lease: &LeaseShared, key: &[u8]) {
+        if let Some(registering) = self.registering.take() {
+            match registering.await {
+                Ok(Ok(got)) => self.registration = protocol::registered(&got.body),
+                Ok(Err(Failure::NotApplied(_))) => {}
+                _ => self.registration_unknown = true,
+            }
+        }
         let mut known = false;
         while lease.deadline.valid() && !known {
-            known = match self.registration {
-                Some(registration) => {
+            if self.registration_unknown && self.registration.is_none() {
+                // Made once more, or found: then it is known, and can be deleted.
+                let txn = protocol::register(key, lease.id, b"");
+                let ask = self.io.etcd.repeatable("giving up a registration", key);
+                if let Ok(got) = self.io.etcd.txn(ask, &txn).await {
+                    self.registration_unknown = false;
+                    self.registration = protocol::registered(&got.body);
+                }
+            }
+            known = match (self.registration, &self.won) {
+                (_, Some(guard)) => self.surrender(guard).await,
+                (Some(registration), None) => {
                     let txn = protocol::deregister(key, lease.id, registration);
                     let ask = self.io.etcd.repeatable("giving up a campaign", key);
                     match self.io.etcd.txn(ask, &txn).await {
-                        Ok(got) => self.surrender_if_ours(lease, got.body.kvs(1).first()).await,
+                        Ok(got) => self.surrender_if_ours(lease, registration, got.body.kvs(1).first()).await,
                         Err(_) => false,
                     }
                 }
+                (None, None) if !self.under_way => !self.registration_unknown,
                 // Without a registration, absent proves nothing while the put can still arrive: the key is looked
                 // at as long as the lease lives.
-                None => {
+                (None, None) => {
                     let txn = protocol::get([key]);
-                    let read = self.io.etcd.read("giving up a campaign", key, &txn).await;
-                    match read {
-                        Ok(got) => self.surrender_if_ours(lease, got.body.kvs(0).first()).await && !self.under_way,
-                        Err(_) => false,
+                    if let Ok(got) = self.io.etcd.read("giving up a campaign", key, &txn).await {
+                        self.surrender_if_ours(lease, 0, got.body.kvs(0).first()).await;
                     }
+                    false
                 }
             };
             if !known {
@@ -483,20 +575,26 @@ impl Attempt {
         }
     }
 
-    /// True when the key is known not to be ours.
-    async fn surrender_if_ours(&self, lease: &LeaseShared, kv: Option<&KeyValue>) -> bool {
-        let Some(kv) = kv.filter(|kv| kv.lease == lease.id) else { return true };
+    /// True when the key is known not to be ours: a win of this campaign is younger than its registration, and no
+    /// term's, of whichever leadership on this lease.
+    async fn surrender_if_ours(&self, lease: &LeaseShared, registration: i64, kv: Option<&KeyValue>) -> bool {
+        let Some(kv) = kv.filter(|kv| kv.lease == lease.id && kv.create_revision > registration) else { return true };
         let guard = Guard {
             key: self.lead.key.clone(),
             create: kv.create_revision,
             lease: lease.id,
         };
-        let led = self.lead.term.load().as_ref().is_some_and(|term| term.guard == guard);
-        if led {
-            return true; // the release of an earlier term is at it
+        let own = self.lead.term.load();
+        let running = self.io.renewer.with(|machine, _| machine.running());
+        if own.iter().chain(&running).any(|term| term.guard == guard) {
+            return true; // led, or the release of an earlier term is at it
         }
+        self.surrender(&guard).await
+    }
+
+    async fn surrender(&self, guard: &Guard) -> bool {
         let ask = self.io.etcd.repeatable("giving up a win", &guard.key);
-        self.io.etcd.txn(ask, &protocol::surrender(&guard)).await.is_ok()
+        self.io.etcd.txn(ask, &protocol::surrender(guard)).await.is_ok()
     }
 }
 

@@ -56,9 +56,10 @@ pub(crate) struct LeadershipShared {
 /// What only the callers' threads touch, and never for long.
 pub(crate) struct State {
     value: Vec<u8>,
+    /// The own lease of the last term: it lives as long as that term, whatever the caller sets for the next.
     lease: Option<Lease>,
-    /// The lease was handed in by the caller, and is never revoked here.
-    lease_is_callers: bool,
+    /// Handed in by the caller for the next campaigns, and never revoked here.
+    set: Option<Lease>,
     history: History,
 }
 
@@ -72,11 +73,19 @@ impl LeadershipShared {
         self.resets.send_modify(|count| *count += 1);
     }
 
-    fn begin(&self, term: Arc<TermShared>) {
-        self.term.store(Some(term.clone()));
-        if let Some(terms) = self.terms.get() {
-            terms.send_replace(Some(term));
+    /// False, and nothing has begun, if the campaign was ended meanwhile: under the lock, so that either this sees
+    /// the reset or the reset sees the term.
+    fn begin(&self, term: &Arc<TermShared>, resets: &tokio::sync::watch::Receiver<u64>) -> bool {
+        let state = self.state();
+        if resets.has_changed().unwrap_or(true) {
+            return false;
         }
+        self.term.store(Some(term.clone()));
+        drop(state);
+        if let Some(terms) = self.terms.get() {
+            terms.send_replace(Some(term.clone()));
+        }
+        true
     }
 
     fn handle(&self, shared: Arc<TermShared>) -> TermHandle {
@@ -128,7 +137,7 @@ impl Leadership {
                 state: Mutex::new(State {
                     value: Vec::new(),
                     lease: None,
-                    lease_is_callers: false,
+                    set: None,
                     history: History::new(options.campaign_window),
                 }),
                 options,
@@ -164,14 +173,18 @@ impl Leadership {
         }
         let running = Campaigning(self.shared.clone());
         let lead = self.shared.clone();
-        let term = self
+        // From the call on: a reset may come before the I/O thread has looked at this.
+        let mut resets = lead.resets.subscribe();
+        resets.mark_unchanged();
+        let won = self
             .shared
             .client
             .run(move |io, cancel| async move {
                 let _running = running; // until it has ended, whether or not anybody waits for it
-                campaign::campaign(io, lead, options, set, cancel).await
+                campaign::campaign(io, lead, options, set, resets, cancel).await
             })
             .await?;
+        let term = won.take().ok_or_else(|| Error::internal("a campaign was won without a term"))?;
         Ok(self.shared.handle(term))
     }
 
@@ -236,10 +249,14 @@ impl Leadership {
 
     fn leave(&self, reason: Reason) -> impl Future<Output = Result<()>> + Send + use<> {
         let usable = self.shared.client.ensure_usable();
-        if usable.is_ok() {
-            self.shared.cancel_campaign();
-        }
-        let term = self.shared.term.load_full();
+        let term = {
+            // See `begin`; in a forked child nobody may ever unlock it.
+            let _state = usable.is_ok().then(|| self.shared.state());
+            if usable.is_ok() {
+                self.shared.cancel_campaign();
+            }
+            self.shared.term.load_full()
+        };
         if let Some(term) = &term {
             term.deadline.end(reason);
         }
@@ -316,23 +333,21 @@ impl Leadership {
         if lease.as_ref().is_some_and(|lease| !lease.client().is_same(&self.shared.client)) {
             return Err(Error::invalid("lease", "belongs to another client"));
         }
-        let mut state = self.shared.state();
-        state.lease_is_callers = lease.is_some();
-        let previous = std::mem::replace(&mut state.lease, lease);
-        drop(state);
+        let previous = std::mem::replace(&mut self.shared.state().set, lease);
         drop(previous); // may queue its revoke
         Ok(())
     }
 
     fn set_lease_of_caller(&self) -> Option<Lease> {
-        let state = self.shared.state();
-        state.lease.clone().filter(|_| state.lease_is_callers)
+        self.shared.state().set.clone()
     }
 
     /// The lease of the current term, or the one that was set.
     #[must_use]
     pub fn lease(&self) -> Option<Lease> {
-        self.shared.state().lease.clone()
+        let state = self.shared.state();
+        let current = state.lease.as_ref().filter(|lease| !lease.is_expired());
+        current.or(state.set.as_ref()).or(state.lease.as_ref()).cloned()
     }
 
     /// The client.

@@ -130,7 +130,8 @@ pub(crate) fn campaign_reply(c: &Campaign<'_>, reply: &TxnReply) -> CampaignRepl
         };
     }
     match (reply.first(0), c.registration) {
-        (Some(kv), _) if kv.lease == c.lease && c.registration.is_none_or(|made| kv.create_revision > made) => {
+        // Without a registration it was sent once, and this is its reply: the key was ours before.
+        (Some(kv), Some(made)) if kv.lease == c.lease && kv.create_revision > made => {
             CampaignReply::WonEarlier {
                 create: kv.create_revision,
             }
