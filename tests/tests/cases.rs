@@ -8,3 +8,5 @@ mod campaign;
 mod steps;
 #[path = "cases/keeping.rs"]
 mod keeping;
+#[path = "cases/giving_up.rs"]
+mod giving_up;
