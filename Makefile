@@ -11,7 +11,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: setup-build ## the tour: leaders elected, killed, paused, deposed; with ETCD=host:port on a real etcd
 	@echo "==> building"
@@ -43,9 +43,13 @@ header: setup-build ## include/leadership.h anew from ffi/src; a test compares t
 fmt: ## formats the Rust code
 	@$(CARGO) fmt --all
 
-bench: setup-test etcd ## our figures, as ratios measured in one run
+bench: setup-test etcd ## our figures, as ratios measured in one run (5 min; docs/bench.md)
 	@echo "==> bench"
 	@$(CARGO) bench --quiet -p leadership-bench
+
+bench-quick: setup-test etcd ## the same in short, under 2 min
+	@echo "==> bench, short form"
+	@$(CARGO) bench --quiet -p leadership-bench -- --quick
 
 clean: ## removes what was built, the etcd servers included
 	@rm -rf $(TARGET) .cache

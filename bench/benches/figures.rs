@@ -34,7 +34,7 @@ const QUICK: Sizes = Sizes {
     check: check::Size { rounds: 60, calls: 20_000 },
     count: 5000,
     window: Duration::from_secs(3),
-    rounds: 1,
+    rounds: 2,
 };
 
 fn main() -> ExitCode {
@@ -64,7 +64,7 @@ fn run() -> Result<()> {
     })?;
     raw.extend(runtime.block_on(renewals(&sizes))?);
     let path = write_raw(&machine, &raw)?;
-    println!("\nRaw figures: {}", path.display());
+    eprintln!("raw figures: {}", path.display());
     Ok(())
 }
 
