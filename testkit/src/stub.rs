@@ -66,7 +66,9 @@ where
     B: prost::Message + Default + Send + Sync + 'static,
 {
     let mut grpc = Grpc::new(Named(wire)).max_decoding_message_size(usize::MAX);
-    grpc.ready().await.map_err(|error| Status::from_error(Box::new(error)))?;
+    grpc.ready()
+        .await
+        .map_err(|error| Status::from_error(Box::new(error)))?;
     grpc.unary(
         request,
         PathAndQuery::from_static(path),
@@ -89,7 +91,9 @@ where
     B: prost::Message + Default + Send + Sync + 'static,
 {
     let mut grpc = Grpc::new(Named(wire));
-    grpc.ready().await.map_err(|error| Status::from_error(Box::new(error)))?;
+    grpc.ready()
+        .await
+        .map_err(|error| Status::from_error(Box::new(error)))?;
     grpc.streaming(
         request,
         PathAndQuery::from_static(path),

@@ -60,7 +60,11 @@ impl Version {
 
     /// What a write gets that waited in vain for a leader to be proposed to: the bare error of its context.
     pub(crate) fn never_proposed(self) -> Status {
-        let code = if self == Version::V3_4 { Code::Unknown } else { Code::DeadlineExceeded };
+        let code = if self == Version::V3_4 {
+            Code::Unknown
+        } else {
+            Code::DeadlineExceeded
+        };
         Status::new(code, "context deadline exceeded")
     }
 

@@ -1,16 +1,19 @@
 //! A bare client of etcd for tests: the generated messages over any wire, nothing hidden, nothing retried.
 //! Owns the calls and the two streams; what an answer should be is the test's business.
 
-use etcd_client::proto::{
-    PbAuthDisableRequest, PbAuthEnableRequest, PbAuthRoleAddRequest, PbAuthRoleGrantPermissionRequest, PbAuthUserAddRequest,
-    PbAuthUserChangePasswordRequest, PbAuthUserGrantRoleRequest, PbAuthUserRevokeRoleRequest, PbAuthenticateRequest, PbAuthenticateResponse, PbCompactionRequest,
-    PbCompactionResponse, PbDeleteRequest, PbDeleteResponse, PbLeaseGrantRequest, PbLeaseGrantResponse, PbLeaseKeepAliveRequest,
-    PbLeaseKeepAliveResponse, PbLeaseLeasesRequest, PbLeaseLeasesResponse, PbLeaseRevokeRequest, PbLeaseRevokeResponse,
-    PbLeaseTimeToLiveRequest, PbLeaseTimeToLiveResponse, PbMemberListRequest, PbMemberListResponse, PbPutRequest, PbPutResponse,
-    PbRangeRequest, PbRangeResponse, PbStatusRequest, PbStatusResponse, PbTxnRequest, PbTxnResponse, PbWatchRequest,
-    PbWatchRequestUnion, PbWatchResponse,
-};
 use etcd_client::WatchOptions;
+use etcd_client::proto::{
+    PbAuthDisableRequest, PbAuthEnableRequest, PbAuthRoleAddRequest,
+    PbAuthRoleGrantPermissionRequest, PbAuthUserAddRequest, PbAuthUserChangePasswordRequest,
+    PbAuthUserGrantRoleRequest, PbAuthUserRevokeRoleRequest, PbAuthenticateRequest,
+    PbAuthenticateResponse, PbCompactionRequest, PbCompactionResponse, PbDeleteRequest,
+    PbDeleteResponse, PbLeaseGrantRequest, PbLeaseGrantResponse, PbLeaseKeepAliveRequest,
+    PbLeaseKeepAliveResponse, PbLeaseLeasesRequest, PbLeaseLeasesResponse, PbLeaseRevokeRequest,
+    PbLeaseRevokeResponse, PbLeaseTimeToLiveRequest, PbLeaseTimeToLiveResponse,
+    PbMemberListRequest, PbMemberListResponse, PbPutRequest, PbPutResponse, PbRangeRequest,
+    PbRangeResponse, PbStatusRequest, PbStatusResponse, PbTxnRequest, PbTxnResponse,
+    PbWatchRequest, PbWatchRequestUnion, PbWatchResponse,
+};
 use leadership_testkit::{Wire, bidi, unary};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -52,35 +55,52 @@ impl Raw {
     /// A client over this wire, without a token, not asking for a leader.
     #[must_use]
     pub fn new(wire: Wire) -> Self {
-        Raw { wire, token: None, hasleader: false }
+        Raw {
+            wire,
+            token: None,
+            hasleader: false,
+        }
     }
 
     /// The same with this token on every call and stream.
     #[must_use]
     pub fn with_token(&self, token: impl Into<String>) -> Self {
-        Raw { token: Some(token.into()), ..self.clone() }
+        Raw {
+            token: Some(token.into()),
+            ..self.clone()
+        }
     }
 
     /// The same without a token.
     #[must_use]
     pub fn without_token(&self) -> Self {
-        Raw { token: None, ..self.clone() }
+        Raw {
+            token: None,
+            ..self.clone()
+        }
     }
 
     /// The same asking for a leader on every call and stream.
     #[must_use]
     pub fn with_leader(&self) -> Self {
-        Raw { hasleader: true, ..self.clone() }
+        Raw {
+            hasleader: true,
+            ..self.clone()
+        }
     }
 
     fn request<T>(&self, message: T) -> Result<Request<T>, Status> {
         let mut request = Request::new(message);
         let bad = |_| Status::invalid_argument("a token that is no metadata");
         if let Some(token) = &self.token {
-            request.metadata_mut().insert("token", token.parse().map_err(bad)?);
+            request
+                .metadata_mut()
+                .insert("token", token.parse().map_err(bad)?);
         }
         if self.hasleader {
-            request.metadata_mut().insert("hasleader", "true".parse().map_err(bad)?);
+            request
+                .metadata_mut()
+                .insert("hasleader", "true".parse().map_err(bad)?);
         }
         Ok(request)
     }
@@ -130,12 +150,19 @@ impl Raw {
 
     /// A linearizable read of one key.
     pub async fn get(&self, key: impl Into<Vec<u8>>) -> Result<PbRangeResponse, Status> {
-        self.range(PbRangeRequest { key: key.into(), ..Default::default() }).await
+        self.range(PbRangeRequest {
+            key: key.into(),
+            ..Default::default()
+        })
+        .await
     }
 
     /// A token for this user.
     pub async fn login(&self, name: &str, password: &str) -> Result<String, Status> {
-        let request = PbAuthenticateRequest { name: name.to_owned(), password: password.to_owned() };
+        let request = PbAuthenticateRequest {
+            name: name.to_owned(),
+            password: password.to_owned(),
+        };
         Ok(self.without_token().authenticate(request).await?.token)
     }
 
@@ -145,7 +172,9 @@ impl Raw {
     }
 
     /// Opens a keepalive stream, in the background as well.
-    pub fn keep_alive(&self) -> Result<Stream<PbLeaseKeepAliveRequest, PbLeaseKeepAliveResponse>, Status> {
+    pub fn keep_alive(
+        &self,
+    ) -> Result<Stream<PbLeaseKeepAliveRequest, PbLeaseKeepAliveResponse>, Status> {
         self.stream("/etcdserverpb.Lease/LeaseKeepAlive")
     }
 
@@ -157,16 +186,25 @@ impl Raw {
         let (requests, receiver) = mpsc::unbounded_channel();
         let request = self.request(UnboundedReceiverStream::new(receiver))?;
         let opening = tokio::spawn(open(self.wire.clone(), path, request));
-        Ok(Stream { requests, replies: Replies::Opening(opening) })
+        Ok(Stream {
+            requests,
+            replies: Replies::Opening(opening),
+        })
     }
 }
 
-async fn open<A, B>(wire: Wire, path: &'static str, request: Request<UnboundedReceiverStream<A>>) -> Result<Streaming<B>, Status>
+async fn open<A, B>(
+    wire: Wire,
+    path: &'static str,
+    request: Request<UnboundedReceiverStream<A>>,
+) -> Result<Streaming<B>, Status>
 where
     A: prost::Message + Send + Sync + 'static,
     B: prost::Message + Default + Send + Sync + 'static,
 {
-    bidi(wire, path, request).await.map(tonic::Response::into_inner)
+    bidi(wire, path, request)
+        .await
+        .map(tonic::Response::into_inner)
 }
 
 enum Replies<B> {
@@ -220,7 +258,10 @@ impl<A, B> Drop for Stream<A, B> {
 /// A watch create: id 0 lets the server choose, start 0 is from now on.
 #[must_use]
 pub fn create(id: i64, key: impl Into<Vec<u8>>, start: i64) -> WatchOptions {
-    WatchOptions::new().with_key(key).with_watch_id(id).with_start_revision(start)
+    WatchOptions::new()
+        .with_key(key)
+        .with_watch_id(id)
+        .with_start_revision(start)
 }
 
 /// A watch cancel.
@@ -231,20 +272,32 @@ pub fn cancel(id: i64) -> PbWatchRequest {
     if let PbWatchRequestUnion::CancelRequest(request) = &mut union {
         request.watch_id = id;
     }
-    PbWatchRequest { request_union: Some(union) }
+    PbWatchRequest {
+        request_union: Some(union),
+    }
 }
 
 /// A progress request.
 #[must_use]
 pub fn progress() -> PbWatchRequest {
-    PbWatchRequest { request_union: Some(PbWatchRequestUnion::ProgressRequest(Default::default())) }
+    PbWatchRequest {
+        request_union: Some(PbWatchRequestUnion::ProgressRequest(Default::default())),
+    }
 }
 
 /// A permission grant on a key (`range_end` empty) or an interval.
 #[must_use]
-pub fn permission(role: &str, grant: Grant, key: &str, range_end: &str) -> PbAuthRoleGrantPermissionRequest {
+pub fn permission(
+    role: &str,
+    grant: Grant,
+    key: &str,
+    range_end: &str,
+) -> PbAuthRoleGrantPermissionRequest {
     // The permission's type cannot be named, only made.
-    let mut request = PbAuthRoleGrantPermissionRequest { name: role.to_owned(), perm: Some(Default::default()) };
+    let mut request = PbAuthRoleGrantPermissionRequest {
+        name: role.to_owned(),
+        perm: Some(Default::default()),
+    };
     if let Some(permission) = &mut request.perm {
         permission.perm_type = grant as i32;
         permission.key = key.into();

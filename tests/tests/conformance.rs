@@ -11,6 +11,8 @@
 mod auth;
 #[path = "conformance/cluster.rs"]
 mod cluster;
+#[path = "conformance/compare.rs"]
+mod compare;
 #[path = "conformance/expected.rs"]
 mod expected;
 #[path = "conformance/harness.rs"]
@@ -28,7 +30,15 @@ use harness::{Group, Server};
 use leadership_testkit::Version;
 
 /// Every group of cases, each on a fresh server.
-const GROUPS: [fn() -> Group; 6] = [kv::group, txn::group, lease::group, watch::group, auth::group, cluster::group];
+const GROUPS: [fn() -> Group; 7] = [
+    kv::group,
+    txn::group,
+    compare::group,
+    lease::group,
+    watch::group,
+    auth::group,
+    cluster::group,
+];
 
 macro_rules! versions {
     ($($etcd:ident $socket:ident $in_process:ident $version:ident;)*) => {
@@ -41,7 +51,7 @@ macro_rules! versions {
             #[tokio::test]
             async fn $socket() {
                 // Three members and their clocks are in real time over a socket: what is quick is enough there.
-                harness::run(Server::Socket, Version::$version, &[kv::group, txn::group, lease::group, watch::group]).await;
+                harness::run(Server::Socket, Version::$version, &[kv::group, txn::group, compare::group, lease::group, watch::group]).await;
             }
 
             #[tokio::test(start_paused = true)]

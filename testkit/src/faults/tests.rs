@@ -8,8 +8,9 @@ use std::error::Error as _;
 
 use etcd_client::WatchOptions;
 use etcd_client::proto::{
-    PbLeaseGrantRequest, PbLeaseGrantResponse, PbLeaseKeepAliveRequest, PbPutRequest, PbPutResponse, PbTxnOpRequest,
-    PbTxnRequest, PbTxnRequestOp, PbTxnResponse, PbWatchRequest, PbWatchResponse,
+    PbLeaseGrantRequest, PbLeaseGrantResponse, PbLeaseKeepAliveRequest, PbPutRequest,
+    PbPutResponse, PbTxnOpRequest, PbTxnRequest, PbTxnRequestOp, PbTxnResponse, PbWatchRequest,
+    PbWatchResponse,
 };
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
@@ -23,37 +24,78 @@ use crate::{Cluster, bidi, unary, wire_from_channel};
 const NEVER: Duration = Duration::from_secs(3600);
 
 async fn put(wire: &Wire, key: &str) -> Result<PbPutResponse, Status> {
-    let request = PbPutRequest { key: key.into(), ..Default::default() };
-    unary(wire.clone(), "/etcdserverpb.KV/Put", Request::new(request)).await.map(tonic::Response::into_inner)
+    let request = PbPutRequest {
+        key: key.into(),
+        ..Default::default()
+    };
+    unary(wire.clone(), "/etcdserverpb.KV/Put", Request::new(request))
+        .await
+        .map(tonic::Response::into_inner)
 }
 
 async fn txn(wire: &Wire, key: &str) -> Result<PbTxnResponse, Status> {
-    let request = PbTxnOpRequest::RequestPut(PbPutRequest { key: key.into(), ..Default::default() });
-    let request = PbTxnRequest { success: vec![PbTxnRequestOp { request: Some(request) }], ..Default::default() };
-    unary(wire.clone(), "/etcdserverpb.KV/Txn", Request::new(request)).await.map(tonic::Response::into_inner)
+    let request = PbTxnOpRequest::RequestPut(PbPutRequest {
+        key: key.into(),
+        ..Default::default()
+    });
+    let request = PbTxnRequest {
+        success: vec![PbTxnRequestOp {
+            request: Some(request),
+        }],
+        ..Default::default()
+    };
+    unary(wire.clone(), "/etcdserverpb.KV/Txn", Request::new(request))
+        .await
+        .map(tonic::Response::into_inner)
 }
 
 async fn grant(wire: &Wire, ttl: i64) -> i64 {
     let request = Request::new(PbLeaseGrantRequest { ttl, id: 0 });
-    unary::<_, PbLeaseGrantResponse>(wire.clone(), "/etcdserverpb.Lease/LeaseGrant", request).await.unwrap().into_inner().id
+    unary::<_, PbLeaseGrantResponse>(wire.clone(), "/etcdserverpb.Lease/LeaseGrant", request)
+        .await
+        .unwrap()
+        .into_inner()
+        .id
 }
 
 /// A keepalive stream with its first renewal answered.
-async fn renewals(wire: &Wire, lease: i64) -> (mpsc::UnboundedSender<PbLeaseKeepAliveRequest>, Streaming<PbLeaseKeepAliveResponse>) {
+async fn renewals(
+    wire: &Wire,
+    lease: i64,
+) -> (
+    mpsc::UnboundedSender<PbLeaseKeepAliveRequest>,
+    Streaming<PbLeaseKeepAliveResponse>,
+) {
     let (sender, receiver) = mpsc::unbounded_channel();
     sender.send(PbLeaseKeepAliveRequest { id: lease }).unwrap();
     let request = Request::new(UnboundedReceiverStream::new(receiver));
-    let mut replies: Streaming<PbLeaseKeepAliveResponse> = bidi(wire.clone(), "/etcdserverpb.Lease/LeaseKeepAlive", request).await.unwrap().into_inner();
+    let mut replies: Streaming<PbLeaseKeepAliveResponse> =
+        bidi(wire.clone(), "/etcdserverpb.Lease/LeaseKeepAlive", request)
+            .await
+            .unwrap()
+            .into_inner();
     assert!(replies.message().await.unwrap().unwrap().ttl > 0);
     (sender, replies)
 }
 
 /// A watch stream with its first watch made.
-async fn watch(wire: &Wire, key: &str) -> (mpsc::UnboundedSender<PbWatchRequest>, Streaming<PbWatchResponse>) {
+async fn watch(
+    wire: &Wire,
+    key: &str,
+) -> (
+    mpsc::UnboundedSender<PbWatchRequest>,
+    Streaming<PbWatchResponse>,
+) {
     let (sender, receiver) = mpsc::unbounded_channel();
-    sender.send(WatchOptions::new().with_key(key).into()).unwrap();
+    sender
+        .send(WatchOptions::new().with_key(key).into())
+        .unwrap();
     let request = Request::new(UnboundedReceiverStream::new(receiver));
-    let mut answers: Streaming<PbWatchResponse> = bidi(wire.clone(), "/etcdserverpb.Watch/Watch", request).await.unwrap().into_inner();
+    let mut answers: Streaming<PbWatchResponse> =
+        bidi(wire.clone(), "/etcdserverpb.Watch/Watch", request)
+            .await
+            .unwrap()
+            .into_inner();
     assert!(answers.message().await.unwrap().unwrap().created);
     (sender, answers)
 }
@@ -89,9 +131,16 @@ async fn a_refused_call_is_not_sent_and_says_so() {
 async fn an_answer_looks_like_etcds() {
     let cluster = Cluster::single();
     let wire = cluster.member(0).service();
-    cluster.faults().answer(Method::Any, 1, Status::unavailable("etcdserver: leader changed"));
+    cluster.faults().answer(
+        Method::Any,
+        1,
+        Status::unavailable("etcdserver: leader changed"),
+    );
     let status = put(&wire, "a").await.unwrap_err();
-    assert_eq!((status.code(), status.message()), (Code::Unavailable, "etcdserver: leader changed"));
+    assert_eq!(
+        (status.code(), status.message()),
+        (Code::Unavailable, "etcdserver: leader changed")
+    );
     assert!(status.source().is_none() && cluster.get("a").is_none());
 }
 
@@ -102,7 +151,10 @@ async fn a_lost_reply_leaves_what_was_done() {
     cluster.faults().drop_reply(Method::Put, 2, Lost::Error);
     put(&wire, "first").await.unwrap();
     let status = put(&wire, "second").await.unwrap_err();
-    assert_eq!((status.code(), status.message()), (Code::Unknown, "transport error"));
+    assert_eq!(
+        (status.code(), status.message()),
+        (Code::Unknown, "transport error")
+    );
     assert!(status.source().is_some());
     assert!(cluster.get("second").is_some());
     cluster.faults().drop_reply(Method::Put, 1, Lost::Never);
@@ -186,7 +238,11 @@ async fn a_broken_stream_ends_with_the_connections_error() {
     assert!(replies.message().await.is_err());
     let until = Instant::now() + NEVER;
     while cluster.stats().keepalive_streams + cluster.stats().watch_streams > 0 {
-        assert!(Instant::now() < until, "the server keeps streams that are broken: {:?}", cluster.stats());
+        assert!(
+            Instant::now() < until,
+            "the server keeps streams that are broken: {:?}",
+            cluster.stats()
+        );
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
@@ -214,8 +270,16 @@ async fn held_renewal_replies_are_of_renewals_that_were_done() {
     cluster.faults().hold_keepalive_replies();
     cluster.jump_clock(Duration::from_secs(6));
     renew.send(PbLeaseKeepAliveRequest { id: lease }).unwrap();
-    assert!(timeout(Duration::from_secs(1), replies.message()).await.is_err());
-    assert_eq!(cluster.leases()[0].remaining, Duration::from_secs(9), "renewed a second ago");
+    assert!(
+        timeout(Duration::from_secs(1), replies.message())
+            .await
+            .is_err()
+    );
+    assert_eq!(
+        cluster.leases()[0].remaining,
+        Duration::from_secs(9),
+        "renewed a second ago"
+    );
     cluster.faults().release_keepalive_replies();
     assert_eq!(replies.message().await.unwrap().unwrap().ttl, 10);
 }
@@ -228,7 +292,11 @@ async fn held_renewals_are_not_done() {
     let (renew, mut replies) = renewals(&wire, lease).await;
     cluster.faults().hold_keepalives();
     renew.send(PbLeaseKeepAliveRequest { id: lease }).unwrap();
-    assert!(timeout(Duration::from_secs(11), replies.message()).await.is_err());
+    assert!(
+        timeout(Duration::from_secs(11), replies.message())
+            .await
+            .is_err()
+    );
     assert!(cluster.leases().is_empty(), "nobody renewed it in time");
     cluster.faults().release_keepalives();
     assert_eq!(replies.message().await.unwrap().unwrap().ttl, 0);
@@ -248,11 +316,21 @@ async fn a_renewals_reply_can_be_changed_on_its_way() {
     });
     renew.send(PbLeaseKeepAliveRequest { id: lease }).unwrap();
     let reply = replies.message().await.unwrap().unwrap();
-    assert_eq!((reply.id, reply.ttl, reply.header.unwrap_or_default().raft_term), (lease, 0, 1));
+    assert_eq!(
+        (
+            reply.id,
+            reply.ttl,
+            reply.header.unwrap_or_default().raft_term
+        ),
+        (lease, 0, 1)
+    );
     cluster.faults().heal();
     renew.send(PbLeaseKeepAliveRequest { id: lease }).unwrap();
     let reply = replies.message().await.unwrap().unwrap();
-    assert_eq!((reply.ttl, reply.header.unwrap_or_default().raft_term), (10, cluster.raft_term()));
+    assert_eq!(
+        (reply.ttl, reply.header.unwrap_or_default().raft_term),
+        (10, cluster.raft_term())
+    );
 }
 
 #[test]
@@ -263,10 +341,21 @@ fn transactions_are_told_apart_by_what_they_do() {
         txn.encode(&mut message).unwrap();
         message
     };
-    let put = PbTxnOpRequest::RequestPut(PbPutRequest { key: b"key".to_vec(), ..Default::default() });
-    let put = PbTxnRequest { success: vec![PbTxnRequestOp { request: Some(put) }], ..Default::default() };
-    let nested = PbTxnRequestOp { request: Some(PbTxnOpRequest::RequestTxn(put.clone())) };
-    let nested = PbTxnRequest { failure: vec![nested], ..Default::default() };
+    let put = PbTxnOpRequest::RequestPut(PbPutRequest {
+        key: b"key".to_vec(),
+        ..Default::default()
+    });
+    let put = PbTxnRequest {
+        success: vec![PbTxnRequestOp { request: Some(put) }],
+        ..Default::default()
+    };
+    let nested = PbTxnRequestOp {
+        request: Some(PbTxnOpRequest::RequestTxn(put.clone())),
+    };
+    let nested = PbTxnRequest {
+        failure: vec![nested],
+        ..Default::default()
+    };
     for txn in [&put, &nested] {
         assert!(Target::txn_putting("key").hits(Method::Txn, &framed(txn)));
         assert!(!Target::txn_putting("ke").hits(Method::Txn, &framed(txn)));
@@ -283,7 +372,9 @@ fn transactions_are_told_apart_by_what_they_do() {
 async fn faults_work_over_a_channel() {
     let cluster = Cluster::single();
     let served = cluster.member(0).listen("127.0.0.1:0").await.unwrap();
-    let channel = tonic::transport::Endpoint::from_shared(format!("http://{}", served.addr())).unwrap().connect_lazy();
+    let channel = tonic::transport::Endpoint::from_shared(format!("http://{}", served.addr()))
+        .unwrap()
+        .connect_lazy();
     let faults = Faults::new();
     let wire = faults.wrap(wire_from_channel(channel));
     faults.drop_reply(Method::Put, 1, Lost::Error);

@@ -1,7 +1,6 @@
 //! Owns the lease service: grant, revoke, the keepalive stream, time-to-live, the list.
 //! Leaves expiry to `state`, which keys hang on a lease to `store`.
 
-
 use etcd_client::proto::{
     PbLeaseGrantRequest, PbLeaseGrantResponse, PbLeaseKeepAliveRequest, PbLeaseKeepAliveResponse,
     PbLeaseLeasesRequest, PbLeaseLeasesResponse, PbLeaseRevokeRequest, PbLeaseRevokeResponse,

@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use etcd_client::proto::{
-    PbAuthDisableRequest, PbAuthEnableRequest, PbAuthRoleAddRequest, PbAuthUserAddRequest, PbAuthUserChangePasswordRequest,
-    PbAuthUserGrantRoleRequest, PbAuthUserRevokeRoleRequest, PbCompare, PbDeleteRequest, PbLeaseGrantRequest,
-    PbLeaseKeepAliveRequest, PbLeaseLeasesRequest, PbLeaseRevokeRequest, PbLeaseTimeToLiveRequest, PbMemberListRequest,
-    PbPutRequest, PbRangeRequest, PbStatusRequest, PbTargetUnion, PbTxnOpRequest, PbTxnRequest, PbTxnRequestOp,
+    PbAuthDisableRequest, PbAuthEnableRequest, PbAuthRoleAddRequest, PbAuthUserAddRequest,
+    PbAuthUserChangePasswordRequest, PbAuthUserGrantRoleRequest, PbAuthUserRevokeRoleRequest,
+    PbCompare, PbDeleteRequest, PbLeaseGrantRequest, PbLeaseKeepAliveRequest, PbLeaseLeasesRequest,
+    PbLeaseRevokeRequest, PbLeaseTimeToLiveRequest, PbMemberListRequest, PbPutRequest,
+    PbRangeRequest, PbStatusRequest, PbTargetUnion, PbTxnOpRequest, PbTxnRequest, PbTxnRequestOp,
 };
 use leadership_tests::raw::{Grant, Raw, create, permission};
 use tonic::Status;
@@ -42,17 +43,36 @@ pub(crate) fn group() -> Group {
 }
 
 async fn add_user(admin: &Raw, name: &str, roles: &[&str]) {
-    admin.user_add(PbAuthUserAddRequest { name: name.into(), password: "secret".into(), ..Default::default() }).await.unwrap();
+    admin
+        .user_add(PbAuthUserAddRequest {
+            name: name.into(),
+            password: "secret".into(),
+            ..Default::default()
+        })
+        .await
+        .unwrap();
     for role in roles {
-        admin.user_role(PbAuthUserGrantRoleRequest { user: name.into(), role: (*role).into() }).await.unwrap();
+        admin
+            .user_role(PbAuthUserGrantRoleRequest {
+                user: name.into(),
+                role: (*role).into(),
+            })
+            .await
+            .unwrap();
     }
 }
 
 async fn add_role(admin: &Raw, role: &str, grants: &[(Grant, Vec<u8>, Vec<u8>)]) {
-    admin.role_add(PbAuthRoleAddRequest { name: role.into() }).await.unwrap();
+    admin
+        .role_add(PbAuthRoleAddRequest { name: role.into() })
+        .await
+        .unwrap();
     for (grant, key, end) in grants {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-        admin.role_permission(permission(role, *grant, &text(key), &text(end))).await.unwrap();
+        admin
+            .role_permission(permission(role, *grant, &text(key), &text(end)))
+            .await
+            .unwrap();
     }
 }
 
@@ -60,7 +80,10 @@ async fn add_role(admin: &Raw, role: &str, grants: &[(Grant, Vec<u8>, Vec<u8>)])
 pub(crate) async fn enable(ctx: &mut Ctx) {
     add_role(&ctx.raw, "root", &[]).await;
     add_user(&ctx.raw, "root", &["root"]).await;
-    ctx.raw.auth_enable(PbAuthEnableRequest::default()).await.unwrap();
+    ctx.raw
+        .auth_enable(PbAuthEnableRequest::default())
+        .await
+        .unwrap();
     let token = ctx.raw.login("root", "secret").await.unwrap();
     ctx.raw = ctx.raw.with_token(token);
     ctx.rebase().await;
@@ -90,7 +113,11 @@ fn done<T>(ctx: &mut Ctx, what: &str, answer: Result<T, Status>) {
 async fn turning_it_on_and_off(ctx: &mut Ctx) {
     let login = ctx.raw.login("root", "secret").await;
     done(ctx, "log in while it is off", login);
-    let answer = ctx.raw.with_token("no token of any kind").get(ctx.key("a")).await;
+    let answer = ctx
+        .raw
+        .with_token("no token of any kind")
+        .get(ctx.key("a"))
+        .await;
     done(ctx, "some token while it is off", answer);
     let answer = ctx.raw.auth_enable(PbAuthEnableRequest::default()).await;
     done(ctx, "on without root", answer);
@@ -98,16 +125,30 @@ async fn turning_it_on_and_off(ctx: &mut Ctx) {
     let answer = ctx.raw.auth_enable(PbAuthEnableRequest::default()).await;
     done(ctx, "on without its role", answer);
     add_role(&ctx.raw, "root", &[]).await;
-    ctx.raw.user_role(PbAuthUserGrantRoleRequest { user: "root".into(), role: "root".into() }).await.unwrap();
+    ctx.raw
+        .user_role(PbAuthUserGrantRoleRequest {
+            user: "root".into(),
+            role: "root".into(),
+        })
+        .await
+        .unwrap();
     let answer = ctx.raw.auth_enable(PbAuthEnableRequest::default()).await;
     done(ctx, "on", answer);
-    for (what, name, password) in [("nobody", "", ""), ("a stranger", "bob", "secret"), ("a wrong password", "root", "guess")] {
+    for (what, name, password) in [
+        ("nobody", "", ""),
+        ("a stranger", "bob", "secret"),
+        ("a wrong password", "root", "guess"),
+    ] {
         let login = ctx.raw.login(name, password).await;
         done(ctx, what, login);
     }
     let answer = ctx.raw.get(ctx.key("a")).await;
     done(ctx, "without a token", answer);
-    let answer = ctx.raw.with_token("no token of any kind").get(ctx.key("a")).await;
+    let answer = ctx
+        .raw
+        .with_token("no token of any kind")
+        .get(ctx.key("a"))
+        .await;
     done(ctx, "with a strange token", answer);
     let token = ctx.raw.login("root", "secret").await.unwrap();
     let root = ctx.raw.with_token(token);
@@ -128,49 +169,183 @@ async fn permissions_of_calls(ctx: &mut Ctx) {
         let key = ctx.key(name);
         let answer = alice.get(key.clone()).await;
         done(ctx, &format!("get {name}"), answer);
-        let answer = alice.put(PbPutRequest { key: key.clone(), ..Default::default() }).await;
+        let answer = alice
+            .put(PbPutRequest {
+                key: key.clone(),
+                ..Default::default()
+            })
+            .await;
         done(ctx, &format!("put {name}"), answer);
-        let answer = alice.put(PbPutRequest { key: key.clone(), prev_kv: true, ..Default::default() }).await;
-        done(ctx, &format!("put {name}, asking for the value before"), answer);
-        let answer = alice.delete(PbDeleteRequest { key: key.clone(), ..Default::default() }).await;
+        let answer = alice
+            .put(PbPutRequest {
+                key: key.clone(),
+                prev_kv: true,
+                ..Default::default()
+            })
+            .await;
+        done(
+            ctx,
+            &format!("put {name}, asking for the value before"),
+            answer,
+        );
+        let answer = alice
+            .delete(PbDeleteRequest {
+                key: key.clone(),
+                ..Default::default()
+            })
+            .await;
         done(ctx, &format!("delete {name}"), answer);
-        let answer = alice.delete(PbDeleteRequest { key, prev_kv: true, ..Default::default() }).await;
-        done(ctx, &format!("delete {name}, asking for the value before"), answer);
+        let answer = alice
+            .delete(PbDeleteRequest {
+                key,
+                prev_kv: true,
+                ..Default::default()
+            })
+            .await;
+        done(
+            ctx,
+            &format!("delete {name}, asking for the value before"),
+            answer,
+        );
     }
-    for (from, to) in [("m", "p"), ("m", "pp"), ("n", "o"), ("l", "n"), ("r", "rr"), ("r", "rs")] {
-        let request = PbRangeRequest { key: ctx.key(from), range_end: ctx.key(to), ..Default::default() };
+    for (from, to) in [
+        ("m", "p"),
+        ("m", "pp"),
+        ("n", "o"),
+        ("l", "n"),
+        ("r", "rr"),
+        ("r", "rs"),
+    ] {
+        let request = PbRangeRequest {
+            key: ctx.key(from),
+            range_end: ctx.key(to),
+            ..Default::default()
+        };
         let answer = alice.range(request).await;
         done(ctx, &format!("range from {from} before {to}"), answer);
     }
-    let answer = alice.range(PbRangeRequest { key: ctx.key("m"), range_end: vec![0], ..Default::default() }).await;
+    let answer = alice
+        .range(PbRangeRequest {
+            key: ctx.key("m"),
+            range_end: vec![0],
+            ..Default::default()
+        })
+        .await;
     done(ctx, "range from m on", answer);
-    let answer = alice.range(PbRangeRequest { key: ctx.key("x"), serializable: true, ..Default::default() }).await;
+    let answer = alice
+        .range(PbRangeRequest {
+            key: ctx.key("x"),
+            serializable: true,
+            ..Default::default()
+        })
+        .await;
     done(ctx, "get x, serializable", answer);
-    let answer = alice.user_add(PbAuthUserAddRequest { name: "eve".into(), password: "e".into(), ..Default::default() }).await;
+    let answer = alice
+        .user_add(PbAuthUserAddRequest {
+            name: "eve".into(),
+            password: "e".into(),
+            ..Default::default()
+        })
+        .await;
     done(ctx, "add a user", answer);
-    let answer = alice.compact(etcd_client::proto::PbCompactionRequest { revision: ctx.at(1), ..Default::default() }).await;
+    let answer = alice
+        .compact(etcd_client::proto::PbCompactionRequest {
+            revision: ctx.at(1),
+            ..Default::default()
+        })
+        .await;
     done(ctx, "compact", answer);
 }
 
 async fn permissions_of_transactions(ctx: &mut Ctx) {
     enable(ctx).await;
     let alice = alice(ctx).await;
-    let op = |request| PbTxnRequestOp { request: Some(request) };
-    let get = |ctx: &Ctx, name: &str| op(PbTxnOpRequest::RequestRange(PbRangeRequest { key: ctx.key(name), ..Default::default() }));
-    let put = |ctx: &Ctx, name: &str| op(PbTxnOpRequest::RequestPut(PbPutRequest { key: ctx.key(name), ..Default::default() }));
-    let delete = |ctx: &Ctx, name: &str| op(PbTxnOpRequest::RequestDeleteRange(PbDeleteRequest { key: ctx.key(name), ..Default::default() }));
-    let absent = |ctx: &Ctx, name: &str| PbCompare { key: ctx.key(name), target: 1, target_union: Some(PbTargetUnion::CreateRevision(0)), ..Default::default() };
-    let then = |success| PbTxnRequest { success, ..Default::default() };
+    let op = |request| PbTxnRequestOp {
+        request: Some(request),
+    };
+    let get = |ctx: &Ctx, name: &str| {
+        op(PbTxnOpRequest::RequestRange(PbRangeRequest {
+            key: ctx.key(name),
+            ..Default::default()
+        }))
+    };
+    let put = |ctx: &Ctx, name: &str| {
+        op(PbTxnOpRequest::RequestPut(PbPutRequest {
+            key: ctx.key(name),
+            ..Default::default()
+        }))
+    };
+    let delete = |ctx: &Ctx, name: &str| {
+        op(PbTxnOpRequest::RequestDeleteRange(PbDeleteRequest {
+            key: ctx.key(name),
+            ..Default::default()
+        }))
+    };
+    let absent = |ctx: &Ctx, name: &str| PbCompare {
+        key: ctx.key(name),
+        target: 1,
+        target_union: Some(PbTargetUnion::CreateRevision(0)),
+        ..Default::default()
+    };
+    let then = |success| PbTxnRequest {
+        success,
+        ..Default::default()
+    };
     let requests = [
-        ("compare what may be read", PbTxnRequest { compare: vec![absent(ctx, "r")], success: vec![put(ctx, "m")], ..Default::default() }),
-        ("compare what may be written only", PbTxnRequest { compare: vec![absent(ctx, "w")], success: vec![put(ctx, "m")], ..Default::default() }),
-        ("compare what is foreign", PbTxnRequest { compare: vec![absent(ctx, "x")], ..Default::default() }),
-        ("put a foreign key", then(vec![put(ctx, "m"), put(ctx, "x")])),
+        (
+            "compare what may be read",
+            PbTxnRequest {
+                compare: vec![absent(ctx, "r")],
+                success: vec![put(ctx, "m")],
+                ..Default::default()
+            },
+        ),
+        (
+            "compare what may be written only",
+            PbTxnRequest {
+                compare: vec![absent(ctx, "w")],
+                success: vec![put(ctx, "m")],
+                ..Default::default()
+            },
+        ),
+        (
+            "compare what is foreign",
+            PbTxnRequest {
+                compare: vec![absent(ctx, "x")],
+                ..Default::default()
+            },
+        ),
+        (
+            "put a foreign key",
+            then(vec![put(ctx, "m"), put(ctx, "x")]),
+        ),
         ("delete a foreign key", then(vec![delete(ctx, "x")])),
-        ("get a foreign key", then(vec![get(ctx, "m"), get(ctx, "x")])),
-        ("in the branch that is not taken", PbTxnRequest { success: vec![put(ctx, "m")], failure: vec![get(ctx, "x")], ..Default::default() }),
-        ("nested, not taken", then(vec![op(PbTxnOpRequest::RequestTxn(PbTxnRequest { failure: vec![put(ctx, "x")], ..Default::default() }))])),
-        ("nested", then(vec![op(PbTxnOpRequest::RequestTxn(then(vec![put(ctx, "w"), get(ctx, "r")])))])),
+        (
+            "get a foreign key",
+            then(vec![get(ctx, "m"), get(ctx, "x")]),
+        ),
+        (
+            "in the branch that is not taken",
+            PbTxnRequest {
+                success: vec![put(ctx, "m")],
+                failure: vec![get(ctx, "x")],
+                ..Default::default()
+            },
+        ),
+        (
+            "nested, not taken",
+            then(vec![op(PbTxnOpRequest::RequestTxn(PbTxnRequest {
+                failure: vec![put(ctx, "x")],
+                ..Default::default()
+            }))]),
+        ),
+        (
+            "nested",
+            then(vec![op(PbTxnOpRequest::RequestTxn(then(vec![
+                put(ctx, "w"),
+                get(ctx, "r"),
+            ])))]),
+        ),
         ("empty", PbTxnRequest::default()),
     ];
     for (what, request) in requests {
@@ -178,23 +353,49 @@ async fn permissions_of_transactions(ctx: &mut Ctx) {
         ctx.answer(what, answer, |ctx, answer| ctx.header(answer.header));
     }
     let answer = ctx.raw.without_token().txn(PbTxnRequest::default()).await;
-    ctx.answer("empty, without a token", answer, |ctx, answer| ctx.header(answer.header));
+    ctx.answer("empty, without a token", answer, |ctx, answer| {
+        ctx.header(answer.header)
+    });
 }
 
 async fn permissions_of_leases(ctx: &mut Ctx) {
     enable(ctx).await;
     let alice = alice(ctx).await;
-    let [own, foreign, mixed] = [ctx.grant("own", 60, 0).await, ctx.grant("foreign", 60, 0).await, ctx.grant("mixed", 60, 0).await];
+    let [own, foreign, mixed] = [
+        ctx.grant("own", 60, 0).await,
+        ctx.grant("foreign", 60, 0).await,
+        ctx.grant("mixed", 60, 0).await,
+    ];
     for (name, lease) in [("m", own), ("x", foreign), ("n", mixed), ("y", mixed)] {
         ctx.put_on(name, "1", lease).await;
     }
     let mut stream = alice.keep_alive().unwrap();
-    for (what, id) in [("own", own), ("foreign", foreign), ("mixed", mixed), ("unknown", 4712)] {
+    for (what, id) in [
+        ("own", own),
+        ("foreign", foreign),
+        ("mixed", mixed),
+        ("unknown", 4712),
+    ] {
         for keys in [false, true] {
-            let answer = alice.time_to_live(PbLeaseTimeToLiveRequest { id, keys }).await;
-            done(ctx, &format!("time to live of {what}{}", if keys { " with keys" } else { "" }), answer);
+            let answer = alice
+                .time_to_live(PbLeaseTimeToLiveRequest { id, keys })
+                .await;
+            done(
+                ctx,
+                &format!(
+                    "time to live of {what}{}",
+                    if keys { " with keys" } else { "" }
+                ),
+                answer,
+            );
         }
-        let answer = alice.put(PbPutRequest { key: ctx.key("o"), lease: id, ..Default::default() }).await;
+        let answer = alice
+            .put(PbPutRequest {
+                key: ctx.key("o"),
+                lease: id,
+                ..Default::default()
+            })
+            .await;
         done(ctx, &format!("put on {what}"), answer);
         ctx.put("o", "off again").await;
         ctx.note(format!("renew {what}"));
@@ -202,7 +403,12 @@ async fn permissions_of_leases(ctx: &mut Ctx) {
     }
     let answer = alice.leases(PbLeaseLeasesRequest {}).await;
     done(ctx, "the list", answer);
-    for (what, id) in [("foreign", foreign), ("mixed", mixed), ("own", own), ("unknown", 4712)] {
+    for (what, id) in [
+        ("foreign", foreign),
+        ("mixed", mixed),
+        ("own", own),
+        ("unknown", 4712),
+    ] {
         let answer = alice.revoke(PbLeaseRevokeRequest { id }).await;
         done(ctx, &format!("revoke {what}"), answer);
     }
@@ -216,11 +422,23 @@ async fn without_a_token(ctx: &mut Ctx) {
     let lease = ctx.grant("L", 60, 0).await;
     ctx.put_on("a", "1", lease).await;
     let nobody = ctx.raw.without_token();
-    let answer = nobody.grant(PbLeaseGrantRequest { ttl: 60, id: 4720 }).await;
+    let answer = nobody
+        .grant(PbLeaseGrantRequest { ttl: 60, id: 4720 })
+        .await;
     done(ctx, "grant", answer);
-    let answer = nobody.time_to_live(PbLeaseTimeToLiveRequest { id: lease, keys: false }).await;
+    let answer = nobody
+        .time_to_live(PbLeaseTimeToLiveRequest {
+            id: lease,
+            keys: false,
+        })
+        .await;
     done(ctx, "time to live", answer);
-    let answer = nobody.time_to_live(PbLeaseTimeToLiveRequest { id: lease, keys: true }).await;
+    let answer = nobody
+        .time_to_live(PbLeaseTimeToLiveRequest {
+            id: lease,
+            keys: true,
+        })
+        .await;
     done(ctx, "time to live with keys", answer);
     let answer = nobody.leases(PbLeaseLeasesRequest {}).await;
     done(ctx, "the list", answer);
@@ -264,7 +482,10 @@ async fn watches(ctx: &mut Ctx) {
     ctx.put("r", "1").await;
     ctx.watched(&mut watch).await;
     ctx.note("the role is taken away");
-    let request = PbAuthUserRevokeRoleRequest { name: "alice".into(), role: "some".into() };
+    let request = PbAuthUserRevokeRoleRequest {
+        name: "alice".into(),
+        role: "some".into(),
+    };
     ctx.raw.user_unrole(request).await.unwrap();
     let answer = alice.get(ctx.key("r")).await;
     done(ctx, "get r", answer);
@@ -283,7 +504,12 @@ async fn a_dead_token(ctx: &mut Ctx) {
     done(ctx, "get", answer);
     let answer = old.txn(PbTxnRequest::default()).await;
     done(ctx, "an empty transaction", answer);
-    let answer = old.put(PbPutRequest { key: ctx.key("m"), ..Default::default() }).await;
+    let answer = old
+        .put(PbPutRequest {
+            key: ctx.key("m"),
+            ..Default::default()
+        })
+        .await;
     done(ctx, "put", answer);
     let answer = old.grant(PbLeaseGrantRequest { ttl: 60, id: 4721 }).await;
     done(ctx, "grant", answer);
@@ -340,7 +566,9 @@ async fn a_used_token_lives(ctx: &mut Ctx) {
         tokio::time::sleep(TOKEN_TTL / 3).await;
         refused.extend(alice.get(ctx.key("m")).await.err());
     }
-    ctx.note(format!("used every second for two lives of a token: {refused:?}"));
+    ctx.note(format!(
+        "used every second for two lives of a token: {refused:?}"
+    ));
 }
 
 async fn renewals_use_the_token(ctx: &mut Ctx) {
@@ -363,10 +591,20 @@ async fn changed_passwords_and_roles(ctx: &mut Ctx) {
     add_role(&ctx.raw, "more", &[(Grant::Read, ctx.key("x"), Vec::new())]).await;
     let answer = alice.get(ctx.key("x")).await;
     done(ctx, "get x before", answer);
-    ctx.raw.user_role(PbAuthUserGrantRoleRequest { user: "alice".into(), role: "more".into() }).await.unwrap();
+    ctx.raw
+        .user_role(PbAuthUserGrantRoleRequest {
+            user: "alice".into(),
+            role: "more".into(),
+        })
+        .await
+        .unwrap();
     let answer = alice.get(ctx.key("x")).await;
     done(ctx, "get x with another role and the same token", answer);
-    let request = PbAuthUserChangePasswordRequest { name: "alice".into(), password: "other".into(), ..Default::default() };
+    let request = PbAuthUserChangePasswordRequest {
+        name: "alice".into(),
+        password: "other".into(),
+        ..Default::default()
+    };
     ctx.raw.user_password(request).await.unwrap();
     let answer = alice.get(ctx.key("x")).await;
     done(ctx, "get x after the password changed", answer);

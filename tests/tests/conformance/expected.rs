@@ -24,15 +24,29 @@ pub(crate) fn read(group: &str) -> Answers {
     for line in text.lines() {
         if let Some(title) = line.strip_prefix("## ") {
             let (case, versions) = title.split_once(" [").unwrap_or((title, ""));
-            let named = |version: &Version| versions.is_empty() || versions.trim_end_matches(']').split(' ').any(|name| name == version.to_string());
+            let named = |version: &Version| {
+                versions.is_empty()
+                    || versions
+                        .trim_end_matches(']')
+                        .split(' ')
+                        .any(|name| name == version.to_string())
+            };
             let versions: Vec<Version> = Version::ALL.into_iter().filter(named).collect();
             for version in &versions {
-                answers.entry(case.to_owned()).or_default().insert(*version, Vec::new());
+                answers
+                    .entry(case.to_owned())
+                    .or_default()
+                    .insert(*version, Vec::new());
             }
             current = Some((case.to_owned(), versions));
         } else if let (Some((case, versions)), false) = (&current, line.is_empty()) {
             for version in versions {
-                answers.get_mut(case).unwrap().get_mut(version).unwrap().push(line.to_owned());
+                answers
+                    .get_mut(case)
+                    .unwrap()
+                    .get_mut(version)
+                    .unwrap()
+                    .push(line.to_owned());
             }
         }
     }
@@ -41,15 +55,23 @@ pub(crate) fn read(group: &str) -> Answers {
 
 /// Replaces what the file says of one version.
 pub(crate) fn record(group: &str, version: Version, transcripts: &BTreeMap<String, Vec<String>>) {
-    let broken = transcripts.iter().find(|(_, lines)| lines.iter().any(|line| line.contains("(ours)")));
-    assert!(broken.is_none(), "the connection to etcd {version} broke: {broken:#?}");
+    let broken = transcripts
+        .iter()
+        .find(|(_, lines)| lines.iter().any(|line| line.contains("(ours)")));
+    assert!(
+        broken.is_none(),
+        "the connection to etcd {version} broke: {broken:#?}"
+    );
     // The versions run side by side.
     static FILE: Mutex<()> = Mutex::new(());
     let _alone = FILE.lock().unwrap_or_else(PoisonError::into_inner);
     let mut answers = read(group);
     answers.retain(|case, _| transcripts.contains_key(case));
     for (case, lines) in transcripts {
-        answers.entry(case.clone()).or_default().insert(version, lines.clone());
+        answers
+            .entry(case.clone())
+            .or_default()
+            .insert(version, lines.clone());
     }
     let mut text = String::new();
     for (case, by_version) in &answers {
@@ -62,7 +84,11 @@ pub(crate) fn record(group: &str, version: Version, transcripts: &BTreeMap<Strin
         }
         for (versions, lines) in same {
             let names: Vec<String> = versions.iter().map(ToString::to_string).collect();
-            let of = if versions.len() == Version::ALL.len() { String::new() } else { format!(" [{}]", names.join(" ")) };
+            let of = if versions.len() == Version::ALL.len() {
+                String::new()
+            } else {
+                format!(" [{}]", names.join(" "))
+            };
             writeln!(text, "## {case}{of}").unwrap();
             for line in lines {
                 writeln!(text, "{line}").unwrap();

@@ -7,8 +7,9 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use etcd_client::proto::{
-    PbEvent, PbKeyValue, PbLeaseGrantRequest, PbLeaseKeepAliveRequest, PbLeaseKeepAliveResponse, PbLeaseRevokeRequest, PbPutRequest,
-    PbRangeRequest, PbResponseHeader, PbWatchRequest, PbWatchResponse,
+    PbEvent, PbKeyValue, PbLeaseGrantRequest, PbLeaseKeepAliveRequest, PbLeaseKeepAliveResponse,
+    PbLeaseRevokeRequest, PbPutRequest, PbRangeRequest, PbResponseHeader, PbWatchRequest,
+    PbWatchResponse,
 };
 use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt};
@@ -62,7 +63,10 @@ pub(crate) use cases;
 pub(crate) enum Control {
     Etcd(Box<Etcd>),
     /// The sockets are held, not asked.
-    Test { cluster: Cluster, _served: Vec<Served> },
+    Test {
+        cluster: Cluster,
+        _served: Vec<Served>,
+    },
 }
 
 /// A case at work.
@@ -87,13 +91,24 @@ async fn start(server: Server, version: Version, group: &Group) -> (Control, Vec
                 _ => etcd::Version::V3_7,
             };
             let seconds = group.token_ttl.as_secs();
-            let options = Etcd::options(real).members(group.members).flag(format!("--auth-token-ttl={seconds}"));
+            let options = Etcd::options(real)
+                .members(group.members)
+                .flag(format!("--auth-token-ttl={seconds}"));
             let etcd = options.start().await.unwrap_or_else(|why| panic!("{why}"));
-            let members = etcd.endpoints().iter().map(|endpoint| Raw::new(channel(endpoint))).collect();
+            let members = etcd
+                .endpoints()
+                .iter()
+                .map(|endpoint| Raw::new(channel(endpoint)))
+                .collect();
             (Control::Etcd(Box::new(etcd)), members)
         }
         Server::Socket | Server::InProcess => {
-            let cluster = Cluster::builder().members(group.members).version(version).min_ttl(2).token_ttl(group.token_ttl).build();
+            let cluster = Cluster::builder()
+                .members(group.members)
+                .version(version)
+                .min_ttl(2)
+                .token_ttl(group.token_ttl)
+                .build();
             let mut served = Vec::new();
             let mut members = Vec::new();
             for index in 0..group.members {
@@ -105,53 +120,81 @@ async fn start(server: Server, version: Version, group: &Group) -> (Control, Vec
                     members.push(Raw::new(cluster.member(index).service()));
                 }
             }
-            (Control::Test { cluster, _served: served }, members)
+            (
+                Control::Test {
+                    cluster,
+                    _served: served,
+                },
+                members,
+            )
         }
     }
 }
 
 fn channel(endpoint: &str) -> Wire {
     let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{endpoint}")).unwrap();
-    wire_from_channel(endpoint.connect_timeout(Duration::from_secs(2)).connect_lazy())
+    wire_from_channel(
+        endpoint
+            .connect_timeout(Duration::from_secs(2))
+            .connect_lazy(),
+    )
 }
 
 /// Runs all cases of the groups and answers what they noted, by group and case.
-pub(crate) async fn transcripts(server: Server, version: Version, groups: &[fn() -> Group]) -> BTreeMap<&'static str, BTreeMap<String, Vec<String>>> {
+pub(crate) async fn transcripts(
+    server: Server,
+    version: Version,
+    groups: &[fn() -> Group],
+) -> BTreeMap<&'static str, BTreeMap<String, Vec<String>>> {
     let groups = groups.iter().map(|group| noted(server, version, group()));
     // In real time most cases wait: side by side they take as long as the longest. Under paused time one after the
     // other, so that a run repeats.
-    if server == Server::InProcess { stream::iter(groups).then(|group| group).collect().await } else { join_all(groups).await.into_iter().collect() }
+    if server == Server::InProcess {
+        stream::iter(groups).then(|group| group).collect().await
+    } else {
+        join_all(groups).await.into_iter().collect()
+    }
 }
 
 /// Runs the cases of a group, one after the other.
-async fn noted(server: Server, version: Version, group: Group) -> (&'static str, BTreeMap<String, Vec<String>>) {
-        let mut noted = BTreeMap::new();
-        let mut running: Option<(Control, Vec<Raw>)> = None;
-        for case in &group.cases {
-            let (control, members) = match running.take() {
-                Some(running) if !group.fresh => running,
-                _ => start(server, version, &group).await,
-            };
-            let mut ctx = Ctx {
-                raw: members[0].clone(),
-                members,
-                version,
-                control,
-                name: case.name,
-                base: 0,
-                lines: Vec::new(),
-                leases: BTreeMap::new(),
-            };
-            ctx.rebase().await;
-            let ended = tokio::time::timeout(10 * SOON, (case.run)(&mut ctx)).await;
-            assert!(ended.is_ok(), "{}: not done after {:?}; so far: {:#?}", case.name, 10 * SOON, ctx.lines);
-            if !group.fresh {
-                ctx.clean().await;
-            }
-            noted.insert(case.name.to_owned(), ctx.lines);
-            running = Some((ctx.control, ctx.members));
+async fn noted(
+    server: Server,
+    version: Version,
+    group: Group,
+) -> (&'static str, BTreeMap<String, Vec<String>>) {
+    let mut noted = BTreeMap::new();
+    let mut running: Option<(Control, Vec<Raw>)> = None;
+    for case in &group.cases {
+        let (control, members) = match running.take() {
+            Some(running) if !group.fresh => running,
+            _ => start(server, version, &group).await,
+        };
+        let mut ctx = Ctx {
+            raw: members[0].clone(),
+            members,
+            version,
+            control,
+            name: case.name,
+            base: 0,
+            lines: Vec::new(),
+            leases: BTreeMap::new(),
+        };
+        ctx.rebase().await;
+        let ended = tokio::time::timeout(10 * SOON, (case.run)(&mut ctx)).await;
+        assert!(
+            ended.is_ok(),
+            "{}: not done after {:?}; so far: {:#?}",
+            case.name,
+            10 * SOON,
+            ctx.lines
+        );
+        if !group.fresh {
+            ctx.clean().await;
         }
-        (group.name, noted)
+        noted.insert(case.name.to_owned(), ctx.lines);
+        running = Some((ctx.control, ctx.members));
+    }
+    (group.name, noted)
 }
 
 /// Runs the groups and compares with what is expected of this version. All differences are told at once.
@@ -166,13 +209,20 @@ pub(crate) async fn run(server: Server, version: Version, groups: &[fn() -> Grou
         let expected = expected::read(group);
         for (case, lines) in noted {
             cases += 1;
-            let wanted = expected.get(&case).and_then(|by_version| by_version.get(&version)).cloned().unwrap_or_default();
+            let wanted = expected
+                .get(&case)
+                .and_then(|by_version| by_version.get(&version))
+                .cloned()
+                .unwrap_or_default();
             if lines != wanted {
                 wrong.push_str(&difference(&format!("{group}/{case}"), &wanted, &lines));
             }
         }
     }
-    assert!(wrong.is_empty(), "{server:?} as {version} differs:\n{wrong}");
+    assert!(
+        wrong.is_empty(),
+        "{server:?} as {version} differs:\n{wrong}"
+    );
     println!("conformance: {cases} cases, {server:?}, etcd {version}");
 }
 
@@ -182,8 +232,11 @@ fn difference(case: &str, wanted: &[String], got: &[String]) -> String {
         match (wanted.get(index), got.get(index)) {
             (Some(wanted), Some(got)) if wanted == got => text.push_str(&format!("   {got}\n")),
             (wanted, got) => {
-                wanted.into_iter().for_each(|line| text.push_str(&format!("-  {line}\n")));
-                got.into_iter().for_each(|line| text.push_str(&format!("+  {line}\n")));
+                wanted
+                    .into_iter()
+                    .for_each(|line| text.push_str(&format!("-  {line}\n")));
+                got.into_iter()
+                    .for_each(|line| text.push_str(&format!("+  {line}\n")));
             }
         }
     }
@@ -194,7 +247,15 @@ impl Ctx {
     /// Counts revisions from here.
     pub(crate) async fn rebase(&mut self) {
         // Some cases start where nobody may read; their revisions count from the first answer.
-        if let Ok(answer) = self.raw.range(PbRangeRequest { key: b"\0".to_vec(), count_only: true, ..Default::default() }).await {
+        if let Ok(answer) = self
+            .raw
+            .range(PbRangeRequest {
+                key: b"\0".to_vec(),
+                count_only: true,
+                ..Default::default()
+            })
+            .await
+        {
             self.base = answer.header.unwrap_or_default().revision;
         }
     }
@@ -221,7 +282,11 @@ impl Ctx {
     }
 
     pub(crate) fn revision(&self, revision: i64) -> String {
-        if revision <= 0 { revision.to_string() } else { format!("{:+}", revision - self.base) }
+        if revision <= 0 {
+            revision.to_string()
+        } else {
+            format!("{:+}", revision - self.base)
+        }
     }
 
     pub(crate) fn header(&self, header: Option<PbResponseHeader>) -> String {
@@ -239,7 +304,13 @@ impl Ctx {
             id => format!(" on {}", self.lease_name(id)),
         };
         let value = String::from_utf8_lossy(&kv.value);
-        format!("{}={value} c{} m{} v{}{lease}", self.name_of(&kv.key), self.revision(kv.create_revision), self.revision(kv.mod_revision), kv.version)
+        format!(
+            "{}={value} c{} m{} v{}{lease}",
+            self.name_of(&kv.key),
+            self.revision(kv.create_revision),
+            self.revision(kv.mod_revision),
+            kv.version
+        )
     }
 
     pub(crate) fn kvs(&self, kvs: &[PbKeyValue]) -> String {
@@ -248,16 +319,28 @@ impl Ctx {
     }
 
     pub(crate) fn lease_name(&self, id: i64) -> String {
-        self.leases.get(&id).cloned().unwrap_or_else(|| "an unknown lease".to_owned())
+        self.leases
+            .get(&id)
+            .cloned()
+            .unwrap_or_else(|| "an unknown lease".to_owned())
     }
 
     pub(crate) fn refusal(&self, status: &Status) -> String {
-        let source = if std::error::Error::source(status).is_some() { " (ours)" } else { "" };
+        let source = if std::error::Error::source(status).is_some() {
+            " (ours)"
+        } else {
+            ""
+        };
         format!("{:?} {}{source}", status.code(), status.message())
     }
 
     /// Notes an answer, or why there is none.
-    pub(crate) fn answer<T>(&mut self, what: &str, answer: Result<T, Status>, show: impl FnOnce(&Ctx, T) -> String) {
+    pub(crate) fn answer<T>(
+        &mut self,
+        what: &str,
+        answer: Result<T, Status>,
+        show: impl FnOnce(&Ctx, T) -> String,
+    ) {
         let shown = match answer {
             Ok(answer) => show(self, answer),
             Err(status) => self.refusal(&status),
@@ -270,19 +353,36 @@ impl Ctx {
     }
 
     pub(crate) async fn put_on(&mut self, name: &str, value: &str, lease: i64) {
-        let request = PbPutRequest { key: self.key(name), value: value.into(), lease, ..Default::default() };
+        let request = PbPutRequest {
+            key: self.key(name),
+            value: value.into(),
+            lease,
+            ..Default::default()
+        };
         let answer = self.raw.put(request).await;
-        self.answer(&format!("put {name}"), answer, |ctx, answer| ctx.header(answer.header));
+        self.answer(&format!("put {name}"), answer, |ctx, answer| {
+            ctx.header(answer.header)
+        });
     }
 
     pub(crate) async fn delete(&mut self, name: &str) {
-        let answer = self.raw.delete(etcd_client::proto::PbDeleteRequest { key: self.key(name), ..Default::default() }).await;
-        self.answer(&format!("delete {name}"), answer, |ctx, answer| format!("{} at {}", answer.deleted, ctx.header(answer.header)));
+        let answer = self
+            .raw
+            .delete(etcd_client::proto::PbDeleteRequest {
+                key: self.key(name),
+                ..Default::default()
+            })
+            .await;
+        self.answer(&format!("delete {name}"), answer, |ctx, answer| {
+            format!("{} at {}", answer.deleted, ctx.header(answer.header))
+        });
     }
 
     pub(crate) async fn show(&mut self, name: &str) {
         let answer = self.raw.get(self.key(name)).await;
-        self.answer(&format!("get {name}"), answer, |ctx, answer| format!("{} at {}", ctx.kvs(&answer.kvs), ctx.header(answer.header)));
+        self.answer(&format!("get {name}"), answer, |ctx, answer| {
+            format!("{} at {}", ctx.kvs(&answer.kvs), ctx.header(answer.header))
+        });
     }
 
     /// Grants a lease, remembered by this name.
@@ -293,7 +393,13 @@ impl Ctx {
             self.leases.insert(granted, name.to_owned());
         }
         self.answer(&format!("grant {name} {ttl} s"), answer, |ctx, answer| {
-            let id = if id == 0 && answer.id > 0 { "an id of its own" } else if answer.id == id { "the id asked for" } else { "a strange id" };
+            let id = if id == 0 && answer.id > 0 {
+                "an id of its own"
+            } else if answer.id == id {
+                "the id asked for"
+            } else {
+                "a strange id"
+            };
             format!("{} s, {id}, at {}", answer.ttl, ctx.header(answer.header))
         });
         granted
@@ -302,7 +408,11 @@ impl Ctx {
     pub(crate) fn event(&self, event: &PbEvent) -> String {
         let kind = if event.r#type == 0 { "PUT" } else { "DELETE" };
         let kv = event.kv.as_ref().map(|kv| self.kv(kv)).unwrap_or_default();
-        let before = event.prev_kv.as_ref().map(|kv| format!(" before {}", self.kv(kv))).unwrap_or_default();
+        let before = event
+            .prev_kv
+            .as_ref()
+            .map(|kv| format!(" before {}", self.kv(kv)))
+            .unwrap_or_default();
         format!("{kind} {kv}{before}")
     }
 
@@ -324,7 +434,10 @@ impl Ctx {
             }
         }
         if answer.compact_revision != 0 {
-            shown.push_str(&format!(" compacted {}", self.revision(answer.compact_revision)));
+            shown.push_str(&format!(
+                " compacted {}",
+                self.revision(answer.compact_revision)
+            ));
         }
         if !answer.cancel_reason.is_empty() {
             shown.push_str(&format!(" ({})", answer.cancel_reason));
@@ -346,16 +459,28 @@ impl Ctx {
     }
 
     /// Sends a renewal and notes the reply.
-    pub(crate) async fn renew(&mut self, stream: &mut Stream<PbLeaseKeepAliveRequest, PbLeaseKeepAliveResponse>, id: i64) {
+    pub(crate) async fn renew(
+        &mut self,
+        stream: &mut Stream<PbLeaseKeepAliveRequest, PbLeaseKeepAliveResponse>,
+        id: i64,
+    ) {
         stream.send(PbLeaseKeepAliveRequest { id });
         self.renewed(stream).await;
     }
 
-    pub(crate) async fn renewed(&mut self, stream: &mut Stream<PbLeaseKeepAliveRequest, PbLeaseKeepAliveResponse>) {
+    pub(crate) async fn renewed(
+        &mut self,
+        stream: &mut Stream<PbLeaseKeepAliveRequest, PbLeaseKeepAliveResponse>,
+    ) {
         let shown = match tokio::time::timeout(SOON, stream.next()).await {
             Err(_) => "nothing came".to_owned(),
             Ok(Err(status)) => format!("ended: {}", self.refusal(&status)),
-            Ok(Ok(reply)) => format!("{} {} s at {}", self.lease_name(reply.id), reply.ttl, self.header(reply.header)),
+            Ok(Ok(reply)) => format!(
+                "{} {} s at {}",
+                self.lease_name(reply.id),
+                reply.ttl,
+                self.header(reply.header)
+            ),
         };
         self.note(format!("  < {shown}"));
     }

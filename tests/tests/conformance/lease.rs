@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use etcd_client::proto::{PbLeaseKeepAliveRequest, PbLeaseLeasesRequest, PbLeaseRevokeRequest, PbLeaseTimeToLiveRequest};
+use etcd_client::proto::{
+    PbLeaseKeepAliveRequest, PbLeaseLeasesRequest, PbLeaseRevokeRequest, PbLeaseTimeToLiveRequest,
+};
 use leadership_tests::raw::create;
 
 use super::harness::{Ctx, Group, SOON, cases};
@@ -42,13 +44,26 @@ async fn granting(ctx: &mut Ctx) {
 }
 
 async fn left(ctx: &mut Ctx, what: &str, id: i64, keys: bool) {
-    let answer = ctx.raw.time_to_live(PbLeaseTimeToLiveRequest { id, keys }).await;
+    let answer = ctx
+        .raw
+        .time_to_live(PbLeaseTimeToLiveRequest { id, keys })
+        .await;
     ctx.answer(&format!("time to live of {what}"), answer, |ctx, answer| {
         // A whole second may pass between the grant and this.
-        let ttl = if answer.ttl < 0 { answer.ttl.to_string() } else if answer.granted_ttl - answer.ttl <= 2 { "nearly all".to_owned() } else { "too little".to_owned() };
+        let ttl = if answer.ttl < 0 {
+            answer.ttl.to_string()
+        } else if answer.granted_ttl - answer.ttl <= 2 {
+            "nearly all".to_owned()
+        } else {
+            "too little".to_owned()
+        };
         let mut keys: Vec<String> = answer.keys.iter().map(|key| ctx.name_of(key)).collect();
         keys.sort();
-        format!("{ttl} of {} s, keys {keys:?} at {}", answer.granted_ttl, ctx.header(answer.header))
+        format!(
+            "{ttl} of {} s, keys {keys:?} at {}",
+            answer.granted_ttl,
+            ctx.header(answer.header)
+        )
     });
 }
 
@@ -70,14 +85,21 @@ async fn the_list(ctx: &mut Ctx) {
     ctx.grant("middle", 4500, 0).await;
     let answer = ctx.raw.leases(PbLeaseLeasesRequest {}).await;
     ctx.answer("leases", answer, |ctx, answer| {
-        let names: Vec<String> = answer.leases.iter().map(|lease| ctx.lease_name(lease.id)).filter(|name| !name.starts_with("an ")).collect();
+        let names: Vec<String> = answer
+            .leases
+            .iter()
+            .map(|lease| ctx.lease_name(lease.id))
+            .filter(|name| !name.starts_with("an "))
+            .collect();
         format!("{names:?}")
     });
 }
 
 async fn revoke(ctx: &mut Ctx, what: &str, id: i64) {
     let answer = ctx.raw.revoke(PbLeaseRevokeRequest { id }).await;
-    ctx.answer(&format!("revoke {what}"), answer, |ctx, answer| ctx.header(answer.header));
+    ctx.answer(&format!("revoke {what}"), answer, |ctx, answer| {
+        ctx.header(answer.header)
+    });
 }
 
 async fn revoking(ctx: &mut Ctx) {
@@ -128,9 +150,18 @@ async fn renewing(ctx: &mut Ctx) {
         stream.send(PbLeaseKeepAliveRequest { id: other });
         stream.next().await.unwrap().header.unwrap_or_default()
     };
-    let read = ctx.raw.get(ctx.key("a")).await.unwrap().header.unwrap_or_default();
+    let read = ctx
+        .raw
+        .get(ctx.key("a"))
+        .await
+        .unwrap()
+        .header
+        .unwrap_or_default();
     ctx.note(format!("the header is a read's: {}", header == read));
-    ctx.note(format!("ids and term are there: {}", header.cluster_id != 0 && header.member_id != 0 && header.raft_term >= 2));
+    ctx.note(format!(
+        "ids and term are there: {}",
+        header.cluster_id != 0 && header.member_id != 0 && header.raft_term >= 2
+    ));
 }
 
 async fn a_stream_carries_many_leases_in_order(ctx: &mut Ctx) {
@@ -163,7 +194,14 @@ async fn expiry_deletes_the_keys_in_one_revision(ctx: &mut Ctx) {
     let took = granted.elapsed();
     // It counts from the grant, which came back a little later than it was done; etcd looks for ended ones twice a second.
     let in_time = took > Duration::from_millis(1900) && took < Duration::from_secs(4);
-    ctx.note(format!("after the TTL and not much later: {}", if in_time { "yes".to_owned() } else { format!("{took:?}") }));
+    ctx.note(format!(
+        "after the TTL and not much later: {}",
+        if in_time {
+            "yes".to_owned()
+        } else {
+            format!("{took:?}")
+        }
+    ));
     left(ctx, "L", lease, true).await;
 }
 
@@ -177,7 +215,10 @@ async fn renewals_keep_it_alive(ctx: &mut Ctx) {
     while tokio::time::Instant::now() < end {
         every.tick().await;
         stream.send(PbLeaseKeepAliveRequest { id: lease });
-        let reply = tokio::time::timeout(SOON, stream.next()).await.expect("a reply in time").unwrap();
+        let reply = tokio::time::timeout(SOON, stream.next())
+            .await
+            .expect("a reply in time")
+            .unwrap();
         assert_eq!(reply.ttl, 2);
         renewals += 1;
     }

@@ -48,7 +48,9 @@ async fn together(ctx: &mut Ctx, watch: &mut Watch, count: usize) {
         });
     }
     lines.sort();
-    lines.into_iter().for_each(|line| ctx.note(format!("  < {line}")));
+    lines
+        .into_iter()
+        .for_each(|line| ctx.note(format!("  < {line}")));
 }
 
 async fn ids(ctx: &mut Ctx) {
@@ -71,7 +73,10 @@ async fn many_creates_are_answered_in_order(ctx: &mut Ctx) {
     }
     let mut in_order = 0;
     for id in 1..=200 {
-        let answer = tokio::time::timeout(SOON, watch.next()).await.expect("an answer in time").unwrap();
+        let answer = tokio::time::timeout(SOON, watch.next())
+            .await
+            .expect("an answer in time")
+            .unwrap();
         in_order += i32::from(answer.created && !answer.canceled && answer.watch_id == id);
     }
     ctx.note(format!("created in order: {in_order}"));
@@ -114,10 +119,19 @@ async fn starts(ctx: &mut Ctx) {
     for value in ["1", "2", "3"] {
         ctx.put("a", value).await;
     }
-    for (what, relative) in [("now", None), ("at the first", Some(1)), ("at the last", Some(3)), ("after the last", Some(4))] {
+    for (what, relative) in [
+        ("now", None),
+        ("at the first", Some(1)),
+        ("at the last", Some(3)),
+        ("after the last", Some(4)),
+    ] {
         let mut watch = ctx.raw.watch().unwrap();
         ctx.note(what);
-        watch.send(create(1, ctx.key("a"), relative.map_or(0, |relative| ctx.at(relative))));
+        watch.send(create(
+            1,
+            ctx.key("a"),
+            relative.map_or(0, |relative| ctx.at(relative)),
+        ));
         ctx.watched(&mut watch).await;
         if matches!(relative, Some(1 | 3)) {
             ctx.watched(&mut watch).await;
@@ -153,7 +167,10 @@ async fn values_before_and_filters(ctx: &mut Ctx) {
     watch.send(create(1, ctx.key("a"), 0).with_prev_key());
     watch.send(create(2, ctx.key("a"), 0).with_filters([WatchFilterType::NoPut]));
     watch.send(create(3, ctx.key("a"), 0).with_filters([WatchFilterType::NoDelete]));
-    watch.send(create(4, ctx.key("a"), 0).with_filters([WatchFilterType::NoPut, WatchFilterType::NoDelete]));
+    watch.send(
+        create(4, ctx.key("a"), 0)
+            .with_filters([WatchFilterType::NoPut, WatchFilterType::NoDelete]),
+    );
     for _ in 0..4 {
         ctx.watched(&mut watch).await;
     }
@@ -179,9 +196,15 @@ async fn each_watcher_has_its_own_message(ctx: &mut Ctx) {
         ctx.put(name, "1").await;
         together(ctx, &mut watch, if name == "b" { 3 } else { 2 }).await;
     }
-    let request = PbDeleteRequest { key: ctx.key(""), range_end: ctx.key("z"), ..Default::default() };
+    let request = PbDeleteRequest {
+        key: ctx.key(""),
+        range_end: ctx.key("z"),
+        ..Default::default()
+    };
     let answer = ctx.raw.delete(request).await;
-    ctx.answer("delete all", answer, |ctx, answer| format!("{} at {}", answer.deleted, ctx.header(answer.header)));
+    ctx.answer("delete all", answer, |ctx, answer| {
+        format!("{} at {}", answer.deleted, ctx.header(answer.header))
+    });
     together(ctx, &mut watch, 4).await;
 }
 
@@ -191,7 +214,11 @@ async fn many_revisions_in_one_message(ctx: &mut Ctx) {
     ctx.put("b", "1").await;
     ctx.put("a", "2").await;
     let mut watch = ctx.raw.watch().unwrap();
-    watch.send(create(1, ctx.key(""), ctx.at(1)).with_prefix().with_prev_key());
+    watch.send(
+        create(1, ctx.key(""), ctx.at(1))
+            .with_prefix()
+            .with_prev_key(),
+    );
     ctx.watched(&mut watch).await;
     ctx.watched(&mut watch).await;
     ctx.put("a", "3").await;
@@ -221,8 +248,18 @@ async fn cancelling(ctx: &mut Ctx) {
 }
 
 async fn compact(ctx: &mut Ctx, relative: i64) {
-    let answer = ctx.raw.compact(PbCompactionRequest { revision: ctx.at(relative), physical: true }).await;
-    ctx.answer(&format!("compact to {relative:+}"), answer, |ctx, answer| ctx.header(answer.header));
+    let answer = ctx
+        .raw
+        .compact(PbCompactionRequest {
+            revision: ctx.at(relative),
+            physical: true,
+        })
+        .await;
+    ctx.answer(
+        &format!("compact to {relative:+}"),
+        answer,
+        |ctx, answer| ctx.header(answer.header),
+    );
 }
 
 async fn compaction_holds_the_id(ctx: &mut Ctx) {
