@@ -292,6 +292,8 @@ impl Watches {
         {
             watched.phase = Phase::New;
             watched.floor = 0;
+            // A gap: the delete seen before it need not be the one directly before the next create (S15).
+            watched.level.send_if_modified(|level| level.kv.is_none() && level.deleted.take().is_some());
         }
     }
 
@@ -471,7 +473,10 @@ impl Watched {
         let mut level = self.level.borrow().clone();
         let same = level.kv.as_ref().map(|kv| kv.mod_revision) == kv.as_ref().map(|kv| kv.mod_revision);
         let ahead = level.revision > revision;
-        if !ahead {
+        // Absent as before says nothing of the time between: the events of it are still wanted, or a stranger's win and
+        // loss would be missed between the delete seen and the next create (S15, case 57).
+        let absent_still = level.synced && same && kv.is_none();
+        if !ahead && (self.floor == 0 || !absent_still) {
             self.floor = self.floor.max(known);
         }
         if !level.synced || (!ahead && !same) {
@@ -483,6 +488,9 @@ impl Watched {
             }
             level.revision = level.revision.max(known);
             level.synced = true;
+            self.level.send_replace(level);
+        } else if absent_still && known > level.revision {
+            level.revision = known; // who waits for the end of a leader seen meanwhile hears of it
             self.level.send_replace(level);
         }
         self.judge(lost);

@@ -68,6 +68,9 @@ fn ended(level: &Level, seen: &mut Option<Seen>, primary: bool) -> Result<Option
     if !level.synced {
         return Ok(None);
     }
+    if seen.is_some_and(|seen| level.revision < seen.modified_at_most) {
+        return Ok(None); // known from before the leader that is waited for: nothing of it has ended
+    }
     let Some(kv) = &level.kv else {
         return Ok(Some(WatchEnd::Deleted {
             revision: level.revision,
