@@ -138,9 +138,11 @@ async fn case_18_s03_the_clock_jumps(world: &World) {
     assert!(!lead.check(), "the first look, with no await since the jump");
     assert!(!term.is_valid() && term.is_lost());
     assert_eq!(term.lost_reason(), Some(Reason::Suspended));
-    let told = world.until_within(Duration::from_secs(1), "the announcement", async || said.borrow().len() == 2).await;
+    let lost = "the announcement";
+    let told = world.until_within(Duration::from_secs(1), lost, async || said.borrow().last() == Some(&TermState::Lost(Reason::Suspended))).await;
     assert!(told < Duration::from_millis(100), "case 55: at the wake, not by the runtime's timers: {told:?}");
-    assert_eq!(*said.borrow(), [TermState::Leading, TermState::Lost(Reason::Suspended)]);
+    let losses = said.borrow().iter().filter(|state| matches!(state, TermState::Lost(_))).count();
+    assert_eq!(losses, 1, "{said:?}");
     // etcd still has the lease, and answers its renewals: nothing of that revives the term.
     world.pass(INTERVAL * 2).await;
     assert!(!lead.check() && !term.is_valid());
