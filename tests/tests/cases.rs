@@ -10,3 +10,9 @@ mod steps;
 mod keeping;
 #[path = "cases/giving_up.rs"]
 mod giving_up;
+#[path = "cases/deadlines.rs"]
+mod deadlines;
+#[path = "cases/watching.rs"]
+mod watching;
+#[path = "cases/lease.rs"]
+mod lease;
