@@ -339,6 +339,8 @@ impl Attempt {
         }
         // With no delay to stay within, a proof may be as old as the default one.
         let oldest = if delay.is_zero() { DEFAULT_TAKEOVER_DELAY } else { delay };
+        // A successor counts its delay on another clock, which may be faster than ours by the drift.
+        let oldest = oldest * (1_000_000 - self.io.validity.drift_ppm.min(1_000_000)) / 1_000_000;
         loop {
             self.still_mine(win, &level.borrow_and_update().clone())?;
             if !lease.deadline.valid() {
