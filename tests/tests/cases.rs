@@ -16,3 +16,9 @@ mod deadlines;
 mod watching;
 #[path = "cases/lease.rs"]
 mod lease;
+#[path = "cases/takeover.rs"]
+mod takeover;
+#[path = "cases/writing.rs"]
+mod writing;
+#[path = "cases/leaving.rs"]
+mod leaving;
