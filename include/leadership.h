@@ -1,8 +1,29 @@
 /*
  * Leadership: leader election with provable authority, on etcd.
  *
- * Conventions: order of arguments is self, inputs, outputs; outputs are written only on success; _free(NULL) does
- * nothing. Text in is UTF-8 and NUL-terminated.
+ * Conventions, which hold for every function unless it says otherwise:
+ *
+ * Arguments   Self, inputs, timeout and cancel, outputs. Outputs must not be NULL, and are written only on success.
+ * Errors      A function that can fail returns leadership_error *: NULL is success; anything else is the caller's, to
+ *             be freed with leadership_error_free. Bad arguments (NULL, text that is not UTF-8, sizes above 64 MiB,
+ *             numbers out of range) are LEADERSHIP_ERROR_INVALID_ARGUMENT, and name the argument. Any function may
+ *             also fail with LEADERSHIP_ERROR_CLOSED (after leadership_client_close), LEADERSHIP_ERROR_FORKED (in a
+ *             child of the process that connected; every handle is dead there) and LEADERSHIP_ERROR_INTERNAL (a bug).
+ * Ownership   What is written to an output belongs to the caller, until the type's _free. What an accessor returns is
+ *             borrowed: it lives as long as the object that was asked. Inputs are copied before the call returns.
+ *             _free(NULL) does nothing; _free never blocks (leadership_client_free: see there). Objects may be freed
+ *             in any order: what needs another keeps it alive inside.
+ * Threads     An object taken as a pointer to const may be used by any number of threads at once; one taken as a
+ *             pointer to non-const by one at a time. Nobody may use it while or after it is freed.
+ * Text        In and out: UTF-8, NUL-terminated. Keys and values are pointer and length and hold any bytes; length 0
+ *             is allowed with a NULL pointer.
+ * Waiting     What waits takes timeout_ms (0: do not wait; LEADERSHIP_FOREVER) and a leadership_cancel or NULL. Out
+ *             of time is LEADERSHIP_ERROR_TIMEOUT, cancelled is LEADERSHIP_ERROR_CANCELLED; what had begun is undone
+ *             as the function says. Forms that end in _start never wait: they call `done` once, later.
+ * Callbacks   (function, user_data, drop). A client's callbacks all run on one thread of its own, one after the other,
+ *             no locks held: they must return quickly, must not throw and must not longjmp. drop (or NULL) is called
+ *             once with user_data after the last call of the function; if registering fails, neither is ever called.
+ *             leadership_client_close from a callback is an error.
  */
 
 #ifndef LEADERSHIP_H
@@ -14,12 +35,872 @@
 #include <stddef.h>
 #include <stdint.h>
 
+// ==
+#define LEADERSHIP_COMPARE_EQUAL 1
+
+// !=
+#define LEADERSHIP_COMPARE_NOT_EQUAL 2
+
+// >
+#define LEADERSHIP_COMPARE_GREATER 3
+
+// <
+#define LEADERSHIP_COMPARE_LESS 4
+
+// An argument is unusable; nothing was sent. The message begins with the argument's name.
+#define LEADERSHIP_ERROR_INVALID_ARGUMENT 1
+
+// No member of etcd could serve the call; it was not applied. Retriable.
+#define LEADERSHIP_ERROR_UNAVAILABLE 2
+
+// The time was up. Retriable.
+#define LEADERSHIP_ERROR_TIMEOUT 3
+
+// The caller's leadership_cancel, or a reset, ended the call.
+#define LEADERSHIP_ERROR_CANCELLED 4
+
+// Another holds the key.
+#define LEADERSHIP_ERROR_NOT_ELECTED 5
+
+// A compare that was added to a campaign did not hold.
+#define LEADERSHIP_ERROR_COMPARE_FAILED 6
+
+// A call on a term that has ended, or without a term; see leadership_error_reason.
+#define LEADERSHIP_ERROR_NOT_LEADER 7
+
+// A write may or may not have been applied; the message says what to read.
+#define LEADERSHIP_ERROR_OUTCOME_UNKNOWN 8
+
+// etcd's roles do not allow it, or user and password are wrong.
+#define LEADERSHIP_ERROR_PERMISSION_DENIED 9
+
+// A member of another cluster answered, or the cluster was wiped or restored.
+#define LEADERSHIP_ERROR_CLUSTER_CHANGED 10
+
+// The client was closed.
+#define LEADERSHIP_ERROR_CLOSED 11
+
+// This is a child of the process that owns the client: connect anew.
+#define LEADERSHIP_ERROR_FORKED 12
+
+// A bug in this library.
+#define LEADERSHIP_ERROR_INTERNAL 13
+
+// Not lost, or there never was a term.
+#define LEADERSHIP_REASON_NONE 0
+
+// No confirmed renewal in time.
+#define LEADERSHIP_REASON_EXPIRED 1
+
+// etcd said that the lease is gone, before any delete event.
+#define LEADERSHIP_REASON_REVOKED 2
+
+// The key was deleted while the lease lived.
+#define LEADERSHIP_REASON_KEY_DELETED 3
+
+// The key was overwritten by another.
+#define LEADERSHIP_REASON_OVERWRITTEN 4
+
+// The key was handed to a successor.
+#define LEADERSHIP_REASON_HANDED_OVER 5
+
+// The holder resigned, reset or freed it.
+#define LEADERSHIP_REASON_RESIGNED 6
+
+// The health check failed.
+#define LEADERSHIP_REASON_UNHEALTHY 7
+
+// The election was paused.
+#define LEADERSHIP_REASON_PAUSED 8
+
+// The client was closed.
+#define LEADERSHIP_REASON_CLOSED 9
+
+// This is a forked child.
+#define LEADERSHIP_REASON_FORKED 10
+
+// The clock jumped past the deadline (suspend).
+#define LEADERSHIP_REASON_SUSPENDED 11
+
+// Another cluster answers now.
+#define LEADERSHIP_REASON_CLUSTER_CHANGED 12
+
+// etcd refused a guarded write.
+#define LEADERSHIP_REASON_GUARD_FAILED 13
+
+// A term began; leadership_event_term lends it.
+#define LEADERSHIP_EVENT_ELECTED 2
+
+// No renewal was confirmed for two renewal intervals; leadership_event_remaining_ns says how long the term stays valid
+// without one.
+#define LEADERSHIP_EVENT_JEOPARDY 3
+
+// Renewals are confirmed again.
+#define LEADERSHIP_EVENT_SECURED 4
+
+// The term was lost; leadership_event_reason says why. Exactly one for each LEADERSHIP_EVENT_ELECTED.
+#define LEADERSHIP_EVENT_LOST 5
+
+// Nothing is logged.
+#define LEADERSHIP_LOG_OFF 0
+
+// Something that needs somebody's attention.
+#define LEADERSHIP_LOG_ERROR 1
+
+// Something that is not as it should be.
+#define LEADERSHIP_LOG_WARN 2
+
+// What happens in the large.
+#define LEADERSHIP_LOG_INFO 3
+
+// What happens in detail.
+#define LEADERSHIP_LOG_DEBUG 4
+
+// Everything.
+#define LEADERSHIP_LOG_TRACE 5
+
+// A key was written.
+#define LEADERSHIP_REPLY_PUT 1
+
+// Keys were deleted; leadership_txn_reply_deleted says how many.
+#define LEADERSHIP_REPLY_DELETE 2
+
+// Keys were read.
+#define LEADERSHIP_REPLY_GET 3
+
+// The timeout that never comes.
+#define LEADERSHIP_FOREVER 18446744073709551615ull
+
+// The leader's key is gone, or was, and another holds it now.
+#define LEADERSHIP_WATCH_DELETED 1
+
+// The key was written again: a primary watch only.
+#define LEADERSHIP_WATCH_OVERWRITTEN 2
+
+// The handle was reset.
+#define LEADERSHIP_WATCH_CANCELLED 3
+
+// The client was closed.
+#define LEADERSHIP_WATCH_CLOSED 4
+
+// Bytes, e.g. a value. Any thread.
+typedef struct leadership_bytes leadership_bytes;
+
+// Options of a campaign: its value, TTL and conditions. Copied by each campaign.
+typedef struct leadership_campaign_options leadership_campaign_options;
+
+// Ends every wait it was given to, now and later: triggered once, it stays so. Any thread.
+typedef struct leadership_cancel leadership_cancel;
+
+// A connection to one etcd cluster, with a thread for all that goes to and from etcd, and a second one once there are
+// callbacks. Any thread.
+typedef struct leadership_client leadership_client;
+
+// Options of a client. Limits are checked by leadership_client_connect, which copies them: one object serves many.
+typedef struct leadership_client_options leadership_client_options;
+
+// One condition on one key; copied wherever it is added. An absent key has revisions, version and lease 0, and a
+// condition on its value does not hold. Any thread.
+typedef struct leadership_compare leadership_compare;
+
+// Why a call failed. Owned by whoever got it; any thread.
+typedef struct leadership_error leadership_error;
+
+// Something that happened to a term. Lent to a callback for the time of the call.
+typedef struct leadership_event leadership_event;
+
+// One contender of the single-key election of one key; every step is in the caller's hands. Any thread.
+typedef struct leadership_handle leadership_handle;
+
+// A key as etcd holds it; borrowed from a reply. Any thread.
+typedef struct leadership_key_value leadership_key_value;
+
+// Who led an election when it was read. Any thread.
+typedef struct leadership_leader leadership_leader;
+
+// A lease of etcd's. Freeing the last handle of it, leaderships' own included, queues its revoke. Any thread.
+typedef struct leadership_lease leadership_lease;
+
+// Options of a leadership_handle. Limits are checked by leadership_new, which copies them.
+typedef struct leadership_options leadership_options;
+
+// A view of one term: one uninterrupted reign. Freeing it resigns nothing: the term is its leadership_handle's, and
+// outlives or not any view of it. Any thread.
+typedef struct leadership_term leadership_term;
+
+// A transaction that etcd applies only while this very term holds the key: if the conditions hold, the `then`
+// operations, else the `else` operations, all as one. If the term is over, nothing of it is applied, `else` included.
+// At most 126 conditions, and 126 operations a branch; none may touch the leader key or what belongs to it (checked
+// at the commit).
+typedef struct leadership_txn leadership_txn;
+
+// What a transaction answered: one reply for each operation of the branch that was applied. Any thread.
+typedef struct leadership_txn_reply leadership_txn_reply;
+
+// Completion of leadership_campaign_start. Exactly one of error and term is not NULL, and it is the callback's to free.
+typedef void (*leadership_campaign_done)(void *user_data, leadership_error *error, leadership_term *term);
+
+// Lets go of user_data; called once, after the last call of the callback that it was registered with, on the same
+// thread.
+typedef void (*leadership_drop)(void *user_data);
+
+// Told of an event; it is lent for the time of the call.
+typedef void (*leadership_event_callback)(void *user_data, const leadership_event *event);
+
+// Told of one record: level is LEADERSHIP_LOG_*, target the part of the program that logs, both texts lent for the time
+// of the call.
+typedef void (*leadership_log_callback)(void *user_data,
+                                        uint32_t level,
+                                        const char *target,
+                                        const char *message);
+
+// Completion of leadership_term_wait_lost_start: error is NULL or the callback's to free; reason as there.
+typedef void (*leadership_lost_done)(void *user_data, leadership_error *error, uint32_t reason);
+
+// Completion of leadership_txn_commit_start. Exactly one of error and reply is not NULL, and it is the callback's to
+// free.
+typedef void (*leadership_txn_done)(void *user_data, leadership_error *error, leadership_txn_reply *reply);
+
+// Completion of leadership_watch_start: error is NULL or the callback's to free, and then kind is 0; the rest as there.
+typedef void (*leadership_watch_done)(void *user_data,
+                                      leadership_error *error,
+                                      uint32_t kind,
+                                      int64_t end_revision);
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
 
 // The library's version as text, e.g. "0.1.0". Static: valid for ever, never freed. Any thread.
 const char *leadership_version(void);
+
+// The bytes, borrowed; their number goes to *len (may be NULL). NULL and 0 for NULL; with length 0 the pointer must
+// not be read.
+const uint8_t *leadership_bytes_data(const leadership_bytes *bytes,
+                                     size_t *len);
+
+// Frees bytes.
+void leadership_bytes_free(leadership_bytes *bytes);
+
+// Every option at its default. Free it with leadership_options_free.
+leadership_error *leadership_options_new(leadership_options **options);
+
+// What the leadership is for; appears in logs and errors.
+leadership_error *leadership_options_set_purpose(leadership_options *options, const char *purpose);
+
+// How long a winner waits when the key went without its holder's word (default 100; at most a day). 0 takes the risk
+// of an overlap on an etcd leader that revokes too early; the TTL excludes it for holders of any library.
+leadership_error *leadership_options_set_takeover_delay(leadership_options *options,
+                                                        uint64_t ms);
+
+// How long before the deadline a term is lost (default TTL/10, at least 100).
+leadership_error *leadership_options_set_step_down_margin(leadership_options *options, uint64_t ms);
+
+// The window in which campaigns are counted (default 300000).
+leadership_error *leadership_options_set_campaign_window(leadership_options *options, uint64_t ms);
+
+// A primary watch also ends on an overwrite (default false).
+leadership_error *leadership_options_set_primary_watch(leadership_options *options, bool primary);
+
+// Frees options; handles made with them stay as they are.
+void leadership_options_free(leadership_options *options);
+
+// No value, a TTL of 5 s, no conditions. Free it with leadership_campaign_options_free.
+leadership_error *leadership_campaign_options_new(leadership_campaign_options **options);
+
+// The value of the leader key while this campaign's term lasts, e.g. the address of the service.
+leadership_error *leadership_campaign_options_set_value(leadership_campaign_options *options,
+                                                        const uint8_t *value,
+                                                        size_t value_len);
+
+// The TTL to ask for (default 5000); rounded up to whole seconds, and etcd may raise it. Ignored with a lease set by
+// leadership_set_lease.
+leadership_error *leadership_campaign_options_set_ttl(leadership_campaign_options *options,
+                                                      uint64_t ms);
+
+// Adds a condition that must hold in the same transaction that takes the key (at most 126). Copied.
+leadership_error *leadership_campaign_options_add_compare(leadership_campaign_options *options,
+                                                          const leadership_compare *compare);
+
+// Frees options; campaigns under way go on.
+void leadership_campaign_options_free(leadership_campaign_options *options);
+
+// Tries to take the key, once. Success means: this process leads, proven. The term lives until its lease's deadline,
+// and longer once leadership_keep is called. After a failed campaign the next one waits for a jittered back-off (50 ms
+// to 2 s). If it fails, is cancelled or runs out of time, no key and no lease are left behind (at the latest one TTL
+// after etcd can be reached again).
+//
+// options: or NULL for the defaults. term: a view, to be freed with leadership_term_free.
+// Errors: NOT_ELECTED (says who holds the key), COMPARE_FAILED, INVALID_ARGUMENT (also: another campaign of this
+// handle is under way), UNAVAILABLE, TIMEOUT, CANCELLED (also by leadership_reset), PERMISSION_DENIED,
+// CLUSTER_CHANGED, CLOSED.
+leadership_error *leadership_campaign(const leadership_handle *handle,
+                                      const leadership_campaign_options *options,
+                                      uint64_t timeout_ms,
+                                      const leadership_cancel *cancel,
+                                      leadership_term **term);
+
+// leadership_campaign without waiting: `done` is called once. leadership_free and leadership_client_close end it early
+// (CANCELLED, CLOSED).
+//
+// Errors: INVALID_ARGUMENT (NULL), CLOSED; all others go to `done`.
+leadership_error *leadership_campaign_start(const leadership_handle *handle,
+                                            const leadership_campaign_options *options,
+                                            const leadership_cancel *cancel,
+                                            leadership_campaign_done done,
+                                            void *user_data,
+                                            leadership_drop drop);
+
+// A cancel that is not triggered. Free it with leadership_cancel_free.
+leadership_error *leadership_cancel_new(leadership_cancel **cancel);
+
+// Ends every wait that has this cancel, those to come included. Idempotent, never blocks; any thread, not a signal
+// handler.
+leadership_error *leadership_cancel_trigger(const leadership_cancel *cancel);
+
+// Frees a cancel. A blocking call that was given it must have returned; completions that were given it go on, and can
+// no longer be cancelled.
+void leadership_cancel_free(leadership_cancel *cancel);
+
+// Checks the endpoints and starts the client's thread. Sends nothing: a dead etcd is found out by
+// leadership_client_ready or the first call. Never blocks.
+//
+// endpoints: the members of one cluster, comma-separated, each as host:port, http://host:port or https://host:port.
+// options: or NULL for the defaults; copied. client: to be closed, and freed with leadership_client_free.
+// Errors: INVALID_ARGUMENT names the option.
+leadership_error *leadership_client_connect(const char *endpoints,
+                                            const leadership_client_options *options,
+                                            leadership_client **client);
+
+// Waits until a member of etcd answers and knows a leader.
+//
+// Errors: UNAVAILABLE when the time is up (says what each member answered), CANCELLED, PERMISSION_DENIED,
+// CLUSTER_CHANGED, CLOSED.
+leadership_error *leadership_client_ready(const leadership_client *client,
+                                          uint64_t timeout_ms,
+                                          const leadership_cancel *cancel);
+
+// Who leads the single-key election of a key, read linearizably.
+//
+// leader: NULL if nobody leads; else to be freed with leadership_leader_free.
+// Errors: INVALID_ARGUMENT (key), UNAVAILABLE, TIMEOUT, CANCELLED, PERMISSION_DENIED, CLOSED.
+leadership_error *leadership_client_get_leader(const leadership_client *client,
+                                               const uint8_t *key,
+                                               size_t key_len,
+                                               uint64_t timeout_ms,
+                                               const leadership_cancel *cancel,
+                                               leadership_leader **leader);
+
+// Ends every term of this client (LEADERSHIP_REASON_CLOSED), releases their keys and leases, and stops its threads.
+// When it returns success, the last callback has returned and every drop has been called. Idempotent; other threads'
+// waits end with CLOSED.
+//
+// Errors: TIMEOUT when not everything was confirmed in time (10 s at most): it goes on in the background, and calling
+// this again waits again; CANCELLED; INVALID_ARGUMENT from a callback, which it would wait for.
+leadership_error *leadership_client_close(const leadership_client *client,
+                                          uint64_t timeout_ms,
+                                          const leadership_cancel *cancel);
+
+// Frees the client. What was made with it keeps it going inside, until that is freed too; then everything ends as with
+// leadership_client_close, in the background. If nothing else is left, this waits up to 500 ms for what other _free
+// calls have queued (not from a callback).
+void leadership_client_free(leadership_client *client);
+
+// Every option at its default. Free it with leadership_client_options_free.
+leadership_error *leadership_client_options_new(leadership_client_options **options);
+
+// User and password of etcd's own authentication.
+leadership_error *leadership_client_options_set_credentials(leadership_client_options *options,
+                                                            const char *user,
+                                                            const char *password);
+
+// Encrypts, and trusts these authorities (PEM). Of length 0: encrypts, and trusts the system's.
+leadership_error *leadership_client_options_set_ca(leadership_client_options *options,
+                                                   const uint8_t *pem,
+                                                   size_t pem_len);
+
+// Encrypts, and presents this certificate with its private key (both PEM) to etcd.
+leadership_error *leadership_client_options_set_identity(leadership_client_options *options,
+                                                         const uint8_t *cert_pem,
+                                                         size_t cert_pem_len,
+                                                         const uint8_t *key_pem,
+                                                         size_t key_pem_len);
+
+// Puts this prefix in front of every key, as etcd's namespace package does.
+leadership_error *leadership_client_options_set_namespace(leadership_client_options *options,
+                                                          const uint8_t *prefix,
+                                                          size_t prefix_len);
+
+// How long a request may take in all (default 2000; 10 to 3600000).
+leadership_error *leadership_client_options_set_request_timeout(leadership_client_options *options,
+                                                                uint64_t ms);
+
+// By how much clock rates may differ between the machines involved, in parts per million (default 10000 = 1 %; at
+// most 100000).
+leadership_error *leadership_client_options_set_drift(leadership_client_options *options,
+                                                      uint64_t ppm);
+
+// How often watched keys are read again (default 15000, plus or minus 20 %; 100 to 86400000): a bound for what a
+// missed event can cost.
+leadership_error *leadership_client_options_set_reread_interval(leadership_client_options *options,
+                                                                uint64_t ms);
+
+// Frees options; clients made with them stay as they are.
+void leadership_client_options_free(leadership_client_options *options);
+
+// Compares the revision at which the key was created (0 = absent). op: LEADERSHIP_COMPARE_*. compare: to be freed with
+// leadership_compare_free. Errors: INVALID_ARGUMENT.
+leadership_error *leadership_compare_create_revision(const uint8_t *key,
+                                                     size_t key_len,
+                                                     uint32_t op,
+                                                     int64_t revision,
+                                                     leadership_compare **compare);
+
+// Compares the revision at which the key was last written; the rest as leadership_compare_create_revision.
+leadership_error *leadership_compare_mod_revision(const uint8_t *key,
+                                                  size_t key_len,
+                                                  uint32_t op,
+                                                  int64_t revision,
+                                                  leadership_compare **compare);
+
+// Compares how often the key was written since it was created; the rest as leadership_compare_create_revision.
+leadership_error *leadership_compare_version(const uint8_t *key,
+                                             size_t key_len,
+                                             uint32_t op,
+                                             int64_t version,
+                                             leadership_compare **compare);
+
+// Compares the id of the lease the key hangs on (0 = none); the rest as leadership_compare_create_revision.
+leadership_error *leadership_compare_lease(const uint8_t *key,
+                                           size_t key_len,
+                                           uint32_t op,
+                                           int64_t lease_id,
+                                           leadership_compare **compare);
+
+// Compares the value, byte by byte; the rest as leadership_compare_create_revision.
+leadership_error *leadership_compare_value(const uint8_t *key,
+                                           size_t key_len,
+                                           uint32_t op,
+                                           const uint8_t *value,
+                                           size_t value_len,
+                                           leadership_compare **compare);
+
+// Frees a compare; where it was added it stays.
+void leadership_compare_free(leadership_compare *compare);
+
+// The error's number, LEADERSHIP_ERROR_*; 0 for NULL, which is success. Never renumbered.
+uint32_t leadership_error_code(const leadership_error *error);
+
+// The error's stable name, e.g. "NotElected"; borrowed. NULL for NULL.
+const char *leadership_error_name(const leadership_error *error);
+
+// What happened, for people; borrowed. NULL for NULL.
+const char *leadership_error_message(const leadership_error *error);
+
+// True if the same call may succeed when it is simply made again. False for NULL.
+bool leadership_error_is_retriable(const leadership_error *error);
+
+// Of LEADERSHIP_ERROR_NOT_LEADER: why the term ended, LEADERSHIP_REASON_*. LEADERSHIP_REASON_NONE for anything else.
+uint32_t leadership_error_reason(const leadership_error *error);
+
+// Frees an error.
+void leadership_error_free(leadership_error *error);
+
+// The stable name of a reason, e.g. "key_deleted". Static. NULL for a number that is no reason.
+const char *leadership_reason_name(uint32_t reason);
+
+// What happened, LEADERSHIP_EVENT_*; ignore numbers that you do not know. 0 for NULL.
+uint32_t leadership_event_kind(const leadership_event *event);
+
+// Of LEADERSHIP_EVENT_ELECTED: the term, borrowed from the event (leadership_term_clone makes a view that stays).
+// NULL for anything else.
+const leadership_term *leadership_event_term(const leadership_event *event);
+
+// Of LEADERSHIP_EVENT_JEOPARDY: what was left of the term, in nanoseconds. 0 for anything else.
+uint64_t leadership_event_remaining_ns(const leadership_event *event);
+
+// Of LEADERSHIP_EVENT_LOST: why, LEADERSHIP_REASON_*. LEADERSHIP_REASON_NONE for anything else.
+uint32_t leadership_event_reason(const leadership_event *event);
+
+// From now on `callback` is told of what happens to the handle's terms, one that runs already included: elected, then
+// jeopardy and secured, then lost. One that is slow hears the latest state, and never of the loss of a term that it was
+// not told of. Ends with leadership_free or leadership_client_close, after the loss was told; each registration is on
+// its own.
+//
+// Errors: INVALID_ARGUMENT (NULL), CLOSED.
+leadership_error *leadership_on_event(const leadership_handle *handle,
+                                      leadership_event_callback callback,
+                                      void *user_data,
+                                      leadership_drop drop);
+
+// A contender. Nothing is sent.
+//
+// options: or NULL for the defaults; copied. handle: to be freed with leadership_free.
+// Errors: INVALID_ARGUMENT (key: empty or reserved; or names the option), CLOSED.
+leadership_error *leadership_new(const leadership_client *client,
+                                 const uint8_t *key,
+                                 size_t key_len,
+                                 const leadership_options *options,
+                                 leadership_handle **handle);
+
+// Renews the term's lease in the background until a reset, a loss or the client's end. Idempotent, never blocks.
+//
+// Errors: NOT_LEADER without a valid term, CLOSED.
+leadership_error *leadership_keep(const leadership_handle *handle);
+
+// True only between a proven win and the deadline. A local read of tens of nanoseconds: no lock, no I/O. False for
+// NULL.
+bool leadership_check(const leadership_handle *handle);
+
+// The current term, or the last one when it has ended.
+//
+// term: NULL before the first; else a view, to be freed with leadership_term_free.
+leadership_error *leadership_get_term(const leadership_handle *handle, leadership_term **term);
+
+// Not leader at once, whatever this returns; also ends a campaign or a watch under way. Then deletes the key, in a way
+// that lets the successor lead without its takeover delay, and revokes the lease. The handle may campaign again.
+//
+// Errors: TIMEOUT, UNAVAILABLE, CANCELLED when etcd's answer was not waited for to the end: it goes on in the
+// background, and calling this again waits for it again. CLOSED.
+leadership_error *leadership_reset(const leadership_handle *handle,
+                                   uint64_t timeout_ms,
+                                   const leadership_cancel *cancel);
+
+// Deletes the leader key of the own term, which ends with it. As leadership_reset, but the lease of
+// leadership_set_lease stays. A key that is gone already is success.
+//
+// Errors: NOT_LEADER if there never was a term, or the key is another's by now; else as leadership_reset.
+leadership_error *leadership_delete_leader_key(const leadership_handle *handle,
+                                               uint64_t timeout_ms,
+                                               const leadership_cancel *cancel);
+
+// Deletes the leader key, whoever holds it, if nobody has written it since `revision` (its mod revision). Absent is
+// success.
+//
+// Errors: NOT_ELECTED if the key was written since, INVALID_ARGUMENT (revision not above 0), OUTCOME_UNKNOWN,
+// UNAVAILABLE, TIMEOUT and CANCELLED (it may be applied all the same), PERMISSION_DENIED, CLOSED.
+leadership_error *leadership_delete_leader_key_at(const leadership_handle *handle,
+                                                  int64_t revision,
+                                                  uint64_t timeout_ms,
+                                                  const leadership_cancel *cancel);
+
+// Campaigns with this lease from now on; NULL grants a fresh one each time again. One lease may carry many elections.
+// The handle keeps a hold of it, and never revokes it while the caller has one too.
+//
+// Errors: INVALID_ARGUMENT (lease) if it belongs to another client.
+leadership_error *leadership_set_lease(const leadership_handle *handle,
+                                       const leadership_lease *lease);
+
+// The lease of the current term, or the one that was set.
+//
+// lease: NULL for none; else to be freed with leadership_lease_free.
+leadership_error *leadership_get_lease(const leadership_handle *handle, leadership_lease **lease);
+
+// A further handle of the client that this one was made with. client: to be freed with leadership_client_free.
+leadership_error *leadership_get_client(const leadership_handle *handle,
+                                        leadership_client **client);
+
+// The key, borrowed; its length goes to *len (may be NULL). NULL and 0 for NULL.
+const uint8_t *leadership_key(const leadership_handle *handle, size_t *len);
+
+// The value of the last campaign. bytes: to be freed with leadership_bytes_free.
+leadership_error *leadership_value(const leadership_handle *handle, leadership_bytes **bytes);
+
+// What it is for; borrowed. NULL for NULL.
+const char *leadership_purpose(const leadership_handle *handle);
+
+// Counts a campaign. The caller says when: nothing is counted by itself.
+leadership_error *leadership_add_campaign_times(const leadership_handle *handle);
+
+// How many campaigns were counted within the window (default 5 min).
+leadership_error *leadership_get_campaign_times_num(const leadership_handle *handle, uint64_t *times);
+
+// Forgets the campaigns counted.
+leadership_error *leadership_reset_campaign_times(const leadership_handle *handle);
+
+// A primary watch also ends on an overwrite. Watches under way follow.
+leadership_error *leadership_set_primary_watch(const leadership_handle *handle, bool primary);
+
+// See leadership_set_primary_watch. False for NULL.
+bool leadership_is_primary(const leadership_handle *handle);
+
+// Frees the handle: its term ends at once (LEADERSHIP_REASON_RESIGNED), what it holds is released in the background,
+// a campaign or watch begun by a _start form ends. Callbacks of leadership_on_event may still tell of the loss. Never
+// blocks.
+void leadership_free(leadership_handle *handle);
+
+// The leader's value, borrowed; its length goes to *len (may be NULL). NULL and 0 for NULL.
+const uint8_t *leadership_leader_value(const leadership_leader *leader, size_t *len);
+
+// The revision at which the key was created. 0 for NULL.
+int64_t leadership_leader_create_revision(const leadership_leader *leader);
+
+// The revision at which the key was last written: what leadership_watch and leadership_delete_leader_key_at take.
+// 0 for NULL.
+int64_t leadership_leader_mod_revision(const leadership_leader *leader);
+
+// The lease the key hangs on; 0 for none, and for NULL.
+int64_t leadership_leader_lease_id(const leadership_leader *leader);
+
+// The term's fencing token, the one that the holder itself uses; 0 if it cannot be known, and for NULL.
+int64_t leadership_leader_token(const leadership_leader *leader);
+
+// Frees a leader.
+void leadership_leader_free(leadership_leader *leader);
+
+// Grants a lease. It is not renewed until leadership_lease_keep_alive. If the call fails, no lease is left behind.
+//
+// ttl_ms: rounded up to whole seconds; etcd may raise it. purpose: what it is for, in logs and errors.
+// lease: to be freed with leadership_lease_free.
+// Errors: INVALID_ARGUMENT (ttl), UNAVAILABLE, TIMEOUT, CANCELLED, PERMISSION_DENIED, CLOSED.
+leadership_error *leadership_lease_grant(const leadership_client *client,
+                                         uint64_t ttl_ms,
+                                         const char *purpose,
+                                         uint64_t timeout_ms,
+                                         const leadership_cancel *cancel,
+                                         leadership_lease **lease);
+
+// Renews the lease in the background until it is closed or expires. Idempotent, never blocks.
+//
+// Errors: NOT_LEADER if it has ended (it is never revived), CLOSED.
+leadership_error *leadership_lease_keep_alive(const leadership_lease *lease);
+
+// Revokes the lease: it is expired at once, whatever this returns, and every key on it goes. Idempotent; success if it
+// is gone already.
+//
+// Errors: UNAVAILABLE, TIMEOUT, CANCELLED when etcd's answer was not waited for to the end: the revoke is repeated in
+// the background.
+leadership_error *leadership_lease_close(const leadership_lease *lease,
+                                         uint64_t timeout_ms,
+                                         const leadership_cancel *cancel);
+
+// True when the lease has ended, or may have; never false again. A local read of tens of nanoseconds. True for NULL.
+bool leadership_lease_is_expired(const leadership_lease *lease);
+
+// The lease's id in etcd. 0 for NULL.
+int64_t leadership_lease_id(const leadership_lease *lease);
+
+// The TTL that etcd granted, which may be longer than what was asked for. 0 for NULL.
+uint64_t leadership_lease_ttl_ms(const leadership_lease *lease);
+
+// How long it surely lives without a further renewal, in nanoseconds; 0 once ended, and for NULL.
+uint64_t leadership_lease_remaining_ns(const leadership_lease *lease);
+
+// What it is for; borrowed. NULL for NULL.
+const char *leadership_lease_purpose(const leadership_lease *lease);
+
+// Frees the handle. If it was the last one of a lease that was not closed, the revoke is queued. Never blocks.
+void leadership_lease_free(leadership_lease *lease);
+
+// From now on `callback` is told what the library logs, for the whole process, on a thread of its own; NULL, or level
+// LEADERSHIP_LOG_OFF, for nothing. It replaces the one before, whose drop is called on its thread after its last call.
+// Records are dropped rather than waited for when it is slow.
+//
+// level: the least important to be told, LEADERSHIP_LOG_*.
+// Errors: INVALID_ARGUMENT (level; or another logger of this process serves the library already).
+leadership_error *leadership_set_log_callback(leadership_log_callback callback,
+                                              uint32_t level,
+                                              void *user_data,
+                                              leadership_drop drop);
+
+// True if all conditions held and the `then` branch was applied; false for `else`, and for NULL.
+bool leadership_txn_reply_succeeded(const leadership_txn_reply *reply);
+
+// The store's revision after the transaction (its own, if it wrote). 0 for NULL.
+int64_t leadership_txn_reply_revision(const leadership_txn_reply *reply);
+
+// How many operations the branch had that was applied. 0 for NULL.
+size_t leadership_txn_reply_len(const leadership_txn_reply *reply);
+
+// What operation `index` was, LEADERSHIP_REPLY_*; 0 if there is none.
+uint32_t leadership_txn_reply_kind(const leadership_txn_reply *reply, size_t index);
+
+// How many keys operation `index` deleted; for a get, how many there are in the range, read or not. 0 for anything
+// else.
+int64_t leadership_txn_reply_count(const leadership_txn_reply *reply,
+                                   size_t index);
+
+// How many keys operation `index` read. 0 for anything else.
+size_t leadership_txn_reply_kv_len(const leadership_txn_reply *reply, size_t index);
+
+// Key number `kv_index` that operation `index` read, in order; borrowed. NULL if there is none.
+const leadership_key_value *leadership_txn_reply_kv(const leadership_txn_reply *reply,
+                                                    size_t index,
+                                                    size_t kv_index);
+
+// The key, borrowed; its length goes to *len (may be NULL). NULL and 0 for NULL.
+const uint8_t *leadership_key_value_key(const leadership_key_value *kv, size_t *len);
+
+// The value, borrowed; its length goes to *len (may be NULL). NULL and 0 for NULL.
+const uint8_t *leadership_key_value_value(const leadership_key_value *kv, size_t *len);
+
+// The revision at which the key was created (again). 0 for NULL.
+int64_t leadership_key_value_create_revision(const leadership_key_value *kv);
+
+// The revision at which the key was last written. 0 for NULL.
+int64_t leadership_key_value_mod_revision(const leadership_key_value *kv);
+
+// How often the key was written since it was created. 0 for NULL.
+int64_t leadership_key_value_version(const leadership_key_value *kv);
+
+// The lease the key hangs on; 0 for none, and for NULL.
+int64_t leadership_key_value_lease_id(const leadership_key_value *kv);
+
+// Frees a reply and all that was borrowed from it.
+void leadership_txn_reply_free(leadership_txn_reply *reply);
+
+// Authority, until the deadline: ask it before an act. A local read of tens of nanoseconds, without lock, allocation
+// or I/O. What it cannot promise: that it still holds when a packet sent now arrives elsewhere; that is what the token
+// and the guarded transaction are for. False for NULL.
+bool leadership_term_valid(const leadership_term *term);
+
+// Must the work stop? True from the step-down margin before the deadline on, and at once on anything voluntary or a
+// lost key; never false again. Loops read this. As cheap as leadership_term_valid. True for NULL.
+bool leadership_term_lost(const leadership_term *term);
+
+// Why the term was lost, LEADERSHIP_REASON_*; LEADERSHIP_REASON_NONE while the work may go on, and for NULL.
+uint32_t leadership_term_lost_reason(const leadership_term *term);
+
+// The fencing token: strictly larger in every later term of the election. 0 for NULL.
+int64_t leadership_term_token(const leadership_term *term);
+
+// How long the term is valid without a further renewal, in nanoseconds; 0 once ended, and for NULL.
+uint64_t leadership_term_remaining_ns(const leadership_term *term);
+
+// The lease the key hangs on. 0 for NULL.
+int64_t leadership_term_lease_id(const leadership_term *term);
+
+// The TTL that etcd granted. 0 for NULL.
+uint64_t leadership_term_ttl_ms(const leadership_term *term);
+
+// The key of the election, borrowed; its length goes to *len (may be NULL). NULL and 0 for NULL.
+const uint8_t *leadership_term_key(const leadership_term *term, size_t *len);
+
+// The value the term was won with, borrowed; its length goes to *len (may be NULL). NULL and 0 for NULL.
+const uint8_t *leadership_term_value(const leadership_term *term, size_t *len);
+
+// Waits until the term is lost.
+//
+// reason: why, LEADERSHIP_REASON_*. Errors: TIMEOUT, CANCELLED.
+leadership_error *leadership_term_wait_lost(const leadership_term *term,
+                                            uint64_t timeout_ms,
+                                            const leadership_cancel *cancel,
+                                            uint32_t *reason);
+
+// leadership_term_wait_lost without waiting: `done` is called once. The term may be freed meanwhile.
+leadership_error *leadership_term_wait_lost_start(const leadership_term *term,
+                                                  const leadership_cancel *cancel,
+                                                  leadership_lost_done done,
+                                                  void *user_data,
+                                                  leadership_drop drop);
+
+// Another view of the same term, e.g. of the one that an event lends. Free it with leadership_term_free.
+leadership_error *leadership_term_clone(const leadership_term *term, leadership_term **view);
+
+// Frees the view. The term goes on. Never blocks.
+void leadership_term_free(leadership_term *term);
+
+// An empty transaction, guarded by this term. txn: to be freed with leadership_txn_free.
+leadership_error *leadership_txn_new(const leadership_term *term, leadership_txn **txn);
+
+// Adds a condition. Copied.
+leadership_error *leadership_txn_when(leadership_txn *txn, const leadership_compare *compare);
+
+// If the conditions hold: writes a key, which lives as long as the lease (0 = for good).
+leadership_error *leadership_txn_then_put(leadership_txn *txn,
+                                          const uint8_t *key,
+                                          size_t key_len,
+                                          const uint8_t *value,
+                                          size_t value_len,
+                                          int64_t lease_id);
+
+// If the conditions hold: deletes a key; deleting an absent one is no error.
+leadership_error *leadership_txn_then_delete(leadership_txn *txn, const uint8_t *key, size_t key_len);
+
+// If the conditions hold: deletes every key that starts with the prefix.
+leadership_error *leadership_txn_then_delete_prefix(leadership_txn *txn,
+                                                    const uint8_t *prefix,
+                                                    size_t prefix_len);
+
+// If the conditions hold: reads a key.
+leadership_error *leadership_txn_then_get(leadership_txn *txn, const uint8_t *key, size_t key_len);
+
+// If the conditions hold: reads every key that starts with the prefix, at most `limit` of them (0 = all).
+leadership_error *leadership_txn_then_get_prefix(leadership_txn *txn,
+                                                 const uint8_t *prefix,
+                                                 size_t prefix_len,
+                                                 int64_t limit);
+
+// If a condition does not hold: as leadership_txn_then_put.
+leadership_error *leadership_txn_else_put(leadership_txn *txn,
+                                          const uint8_t *key,
+                                          size_t key_len,
+                                          const uint8_t *value,
+                                          size_t value_len,
+                                          int64_t lease_id);
+
+// If a condition does not hold: as leadership_txn_then_delete.
+leadership_error *leadership_txn_else_delete(leadership_txn *txn, const uint8_t *key, size_t key_len);
+
+// If a condition does not hold: as leadership_txn_then_delete_prefix.
+leadership_error *leadership_txn_else_delete_prefix(leadership_txn *txn,
+                                                    const uint8_t *prefix,
+                                                    size_t prefix_len);
+
+// If a condition does not hold: as leadership_txn_then_get.
+leadership_error *leadership_txn_else_get(leadership_txn *txn, const uint8_t *key, size_t key_len);
+
+// If a condition does not hold: as leadership_txn_then_get_prefix.
+leadership_error *leadership_txn_else_get_prefix(leadership_txn *txn,
+                                                 const uint8_t *prefix,
+                                                 size_t prefix_len,
+                                                 int64_t limit);
+
+// Sends it; sending it again is another transaction. A condition that does not hold is success, with
+// leadership_txn_reply_succeeded false.
+//
+// reply: to be freed with leadership_txn_reply_free.
+// Errors: NOT_LEADER (nothing was applied; if etcd said so, the term has ended), OUTCOME_UNKNOWN, TIMEOUT and CANCELLED
+// (it may be applied all the same), INVALID_ARGUMENT (when, then, or_else), UNAVAILABLE, PERMISSION_DENIED, CLOSED.
+leadership_error *leadership_txn_commit(const leadership_txn *txn,
+                                        uint64_t timeout_ms,
+                                        const leadership_cancel *cancel,
+                                        leadership_txn_reply **reply);
+
+// leadership_txn_commit without waiting: `done` is called once. The transaction may be freed meanwhile.
+//
+// Errors: INVALID_ARGUMENT (NULL), CLOSED; all others go to `done`.
+leadership_error *leadership_txn_commit_start(const leadership_txn *txn,
+                                              const leadership_cancel *cancel,
+                                              leadership_txn_done done,
+                                              void *user_data,
+                                              leadership_drop drop);
+
+// Frees a transaction; one under way goes on.
+void leadership_txn_free(leadership_txn *txn);
+
+// Waits until the leader that was seen at `revision` no longer holds the key. A delete that was missed or compacted
+// away is found by reading.
+//
+// revision: the leader's mod revision, or 0 for whoever holds the key now. kind: why it ended, LEADERSHIP_WATCH_*.
+// end_revision: a revision at which that was so; 0 for LEADERSHIP_WATCH_CANCELLED and _CLOSED.
+// Errors: INVALID_ARGUMENT (revision below 0), TIMEOUT, CANCELLED, PERMISSION_DENIED, CLOSED if closed before.
+leadership_error *leadership_watch(const leadership_handle *handle,
+                                   int64_t revision,
+                                   uint64_t timeout_ms,
+                                   const leadership_cancel *cancel,
+                                   uint32_t *kind,
+                                   int64_t *end_revision);
+
+// leadership_watch without waiting: `done` is called once. leadership_free and leadership_client_close end it early.
+//
+// Errors: INVALID_ARGUMENT (NULL), CLOSED; all others go to `done`.
+leadership_error *leadership_watch_start(const leadership_handle *handle,
+                                         int64_t revision,
+                                         const leadership_cancel *cancel,
+                                         leadership_watch_done done,
+                                         void *user_data,
+                                         leadership_drop drop);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -1,8 +1,54 @@
 //! The C ABI: opaque handles over the core, and the header that cbindgen makes of them.
-//! Owns the boundary to C and nothing else; so far the version, the handles follow.
-#![allow(unsafe_code)] // exported names: the C boundary is the third of the places that may (DESIGN §6)
+//! Owns the boundary to C and nothing else; each type is a file, what all share is `args`, `panic`, `wait`, `callback`.
+//!
+//! What C promises, for every function (the header's conventions): a pointer is NULL or valid for its type, bytes are
+//! readable for their length, text is NUL-terminated, nothing is used while or after it is freed. Every `unsafe` block
+//! of this crate rests on that, and on nothing else.
+#![allow(unsafe_code)] // the C boundary is the third of the places that may (DESIGN §6)
+#![allow(non_camel_case_types)] // the names are C's
+#![allow(clippy::missing_safety_doc)] // the contract is the header's conventions, said once
+
+mod args;
+mod bytes;
+mod callback;
+mod campaign;
+mod cancel;
+mod client;
+mod client_options;
+mod compare;
+mod error;
+mod event;
+mod handle;
+mod leader;
+mod lease;
+mod log;
+mod panic;
+mod reply;
+mod term;
+mod txn;
+mod wait;
+mod watch;
 
 use std::ffi::c_char;
+
+pub use bytes::*;
+pub use callback::*;
+pub use campaign::*;
+pub use cancel::*;
+pub use client::*;
+pub use client_options::*;
+pub use compare::*;
+pub use error::*;
+pub use event::*;
+pub use handle::*;
+pub use leader::*;
+pub use lease::*;
+pub use self::log::*;
+pub use reply::*;
+pub use term::*;
+pub use txn::*;
+pub use wait::LEADERSHIP_FOREVER;
+pub use watch::*;
 
 /// The library's version as text, e.g. "0.1.0". Static: valid for ever, never freed. Any thread.
 #[unsafe(no_mangle)]

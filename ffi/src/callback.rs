@@ -1,0 +1,119 @@
+//! Callbacks of one client: the thread they run on, the user's data they carry, and their end.
+//! Owns "close returns after the last callback, drop runs once" (DESIGN §8); what is told is the callers' business.
+
+use std::ffi::c_void;
+use std::future::Future;
+use std::sync::Arc;
+
+use leadership_core::{Dispatcher, Result};
+use tokio::sync::watch;
+
+use crate::panic::{catch_future, value};
+
+/// Lets go of user_data; called once, after the last call of the callback that it was registered with, on the same
+/// thread.
+pub type leadership_drop = Option<unsafe extern "C" fn(user_data: *mut c_void)>;
+
+/// The user's data of one registration.
+pub(crate) struct UserData {
+    pointer: *mut c_void,
+    drop: leadership_drop,
+    /// Taken over: a registration that failed leaves the data to the user.
+    taken: bool,
+}
+
+// SAFETY: C promises that callback and drop may be called with it on the library's thread; nothing here looks inside.
+unsafe impl Send for UserData {}
+// SAFETY: as above; a shared reference only copies the pointer.
+unsafe impl Sync for UserData {}
+
+impl UserData {
+    pub(crate) fn new(pointer: *mut c_void, drop: leadership_drop) -> UserData {
+        UserData {
+            pointer,
+            drop,
+            taken: false,
+        }
+    }
+
+    pub(crate) fn pointer(&self) -> *mut c_void {
+        self.pointer
+    }
+
+    /// From now on `drop` is owed.
+    pub(crate) fn taken(mut self) -> UserData {
+        self.taken = true;
+        self
+    }
+}
+
+impl Drop for UserData {
+    fn drop(&mut self) {
+        if let (true, Some(drop)) = (self.taken, self.drop) {
+            // SAFETY: the user's function with the user's data, once.
+            unsafe { drop(self.pointer) };
+        }
+    }
+}
+
+/// The callbacks of one client.
+pub(crate) struct Calls {
+    dispatcher: Dispatcher,
+    /// Registrations and completions that have not ended.
+    running: Arc<watch::Sender<usize>>,
+    /// Told once that nothing more will happen.
+    stop: watch::Sender<bool>,
+}
+
+impl Calls {
+    pub(crate) fn new() -> Calls {
+        Calls {
+            dispatcher: Dispatcher::new(),
+            running: Arc::new(watch::Sender::new(0)),
+            stop: watch::Sender::new(false),
+        }
+    }
+
+    /// Runs a task with the user's data, which is let go of when the task has ended. If this fails, the data stays the
+    /// user's.
+    pub(crate) fn spawn<F: Future<Output = ()> + Send>(
+        &self,
+        user: UserData,
+        task: impl FnOnce(Arc<UserData>, watch::Receiver<bool>) -> F + Send + 'static,
+    ) -> Result<()> {
+        let running = Running::new(&self.running);
+        let stop = self.stop.subscribe();
+        self.dispatcher.spawn(async move {
+            let _running = running; // dropped last: closing waits for the user's drop too
+            let user = Arc::new(user.taken());
+            let work = task(user.clone(), stop);
+            if let Err(error) = catch_future(async { Ok(work.await) }).await {
+                log::error!("{error}");
+            }
+            value((), || drop(user));
+        })
+    }
+
+    /// Ends what goes on for ever, and waits for the last callback and its drop.
+    pub(crate) async fn ended(&self) {
+        self.stop.send_replace(true);
+        let mut running = self.running.subscribe();
+        // The sender is ours: it cannot be gone.
+        let _ = running.wait_for(|running| *running == 0).await;
+    }
+}
+
+struct Running(Arc<watch::Sender<usize>>);
+
+impl Running {
+    fn new(count: &Arc<watch::Sender<usize>>) -> Running {
+        count.send_modify(|count| *count += 1);
+        Running(count.clone())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count = count.saturating_sub(1));
+    }
+}
