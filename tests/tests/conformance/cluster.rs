@@ -51,13 +51,15 @@ async fn term(raw: &Raw) -> u64 {
         .map_or(0, |status| status.raft_term)
 }
 
-/// Waits until this member follows the leader of a term above `old`; answers the new term.
+/// Waits until this member follows the leader of a term above `old` and reads through it; answers the new term.
 async fn elected(raw: &Raw, old: u64) -> u64 {
     let until = Instant::now() + SOON;
     loop {
         if let Ok(status) = raw.status(PbStatusRequest::default()).await
             && status.raft_term > old
             && status.leader != 0
+            // A member refuses the reads it has begun when it hears of the new leader.
+            && raw.get("settled").await.is_ok()
         {
             return status.raft_term;
         }
