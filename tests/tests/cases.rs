@@ -22,3 +22,5 @@ mod takeover;
 mod writing;
 #[path = "cases/leaving.rs"]
 mod leaving;
+#[path = "cases/input.rs"]
+mod input;
