@@ -24,3 +24,5 @@ mod writing;
 mod leaving;
 #[path = "cases/input.rs"]
 mod input;
+#[path = "cases/process.rs"]
+mod process;
