@@ -1,0 +1,141 @@
+"""Leader election with provable authority, on etcd.
+
+A service learns that it leads, checks it in nanoseconds (`term.valid`), proves it on every write (`term.txn()`,
+`term.token`) and stops in time when it no longer does (`term.lost`):
+
+    import leadership
+
+    with leadership.connect("127.0.0.1:2379") as client:
+        with client.leadership("billing/leader", purpose="billing") as lead:
+            term = lead.campaign("host-a:8080", ttl=5)      # NotElected: another leads
+            lead.keep()                                     # renews in the background
+            while not term.lost:                            # tens of nanoseconds, no I/O
+                term.txn().then(leadership.Op.put("billing/state", "...")).commit()   # only while this very term holds
+
+Everything that waits releases the interpreter lock, and Ctrl-C ends it within 100 ms; what it had begun is undone.
+Keys and values are `str` (as UTF-8) or `bytes` on the way in, `bytes` on the way out; times are seconds (or a
+`timedelta`). All objects are safe to use from any thread; none can be pickled. After `os.fork()` the child's objects say
+"not leader" and raise `Forked`: connect anew there.
+
+What it does not promise: that a process that believes it leads is still leading when its packet arrives elsewhere. That
+is what the token and the guarded transaction are for.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from datetime import timedelta
+from pathlib import Path
+
+from . import _atexit
+from ._errors import (
+    Cancelled,
+    Closed,
+    ClusterChanged,
+    CompareFailed,
+    Forked,
+    Internal,
+    InvalidArgument,
+    LeadershipError,
+    NotElected,
+    NotLeader,
+    OutcomeUnknown,
+    PermissionDenied,
+    Timeout,
+    Unavailable,
+)
+from ._leadership import (
+    Client,
+    Compare,
+    Event,
+    KeyValue,
+    Leader,
+    Leadership,
+    Lease,
+    Op,
+    OpReply,
+    Term,
+    Txn,
+    TxnReply,
+    WatchEnd,
+)
+from ._types import EventKind, Reason, WatchEnded
+
+__all__ = [
+    "Cancelled",
+    "Client",
+    "Closed",
+    "ClusterChanged",
+    "Compare",
+    "CompareFailed",
+    "Event",
+    "EventKind",
+    "Forked",
+    "Internal",
+    "InvalidArgument",
+    "KeyValue",
+    "Leader",
+    "Leadership",
+    "LeadershipError",
+    "Lease",
+    "NotElected",
+    "NotLeader",
+    "Op",
+    "OpReply",
+    "OutcomeUnknown",
+    "PermissionDenied",
+    "Reason",
+    "Term",
+    "Timeout",
+    "Txn",
+    "TxnReply",
+    "Unavailable",
+    "WatchEnd",
+    "WatchEnded",
+    "connect",
+]
+
+
+def connect(
+    endpoints: str | Iterable[str],
+    *,
+    user: str | None = None,
+    password: str | None = None,
+    tls_ca: str | os.PathLike[str] | bytes | None = None,
+    tls_cert: str | os.PathLike[str] | bytes | None = None,
+    tls_key: str | os.PathLike[str] | bytes | None = None,
+    namespace: str | bytes | None = None,
+    request_timeout: float | timedelta | None = None,
+    drift: float | None = None,
+    reread_interval: float | timedelta | None = None,
+) -> Client:
+    """A client of one etcd cluster; returns at once, `client.ready()` waits for a member.
+
+    `endpoints`: "host:port", several of them with commas between or as a list; "https://host:port" encrypts.
+    `tls_*`: a file's path, or PEM as bytes. `namespace`: put in front of every key. `request_timeout`: of a call in all
+    (2 s). `drift`: by what share clock rates may differ (0.01). `reread_interval`: how often watched keys are read
+    again (15 s).
+
+    Raises `InvalidArgument`, which names the argument.
+    """
+    if isinstance(endpoints, str):
+        endpoints = [part.strip() for part in endpoints.split(",")]
+    client = Client(
+        list(endpoints),
+        user=user,
+        password=password,
+        tls_ca=_pem(tls_ca),
+        tls_cert=_pem(tls_cert),
+        tls_key=_pem(tls_key),
+        namespace=namespace,
+        request_timeout=request_timeout,
+        drift=drift,
+        reread_interval=reread_interval,
+    )
+    _atexit.close_at_exit(client)
+    return client
+
+
+def _pem(given: str | os.PathLike[str] | bytes | None) -> bytes | None:
+    return given if given is None or isinstance(given, bytes) else Path(given).read_bytes()

@@ -1,0 +1,42 @@
+"""The enumerations of the package: members are strings, equal to the names in every language and in `--json`.
+
+Owns their Python form; the core owns the lists (a test compares them).
+"""
+
+import enum
+
+
+class Reason(enum.StrEnum):
+    """Why a term was lost."""
+
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+    KEY_DELETED = "key_deleted"
+    OVERWRITTEN = "overwritten"
+    HANDED_OVER = "handed_over"
+    RESIGNED = "resigned"
+    UNHEALTHY = "unhealthy"
+    PAUSED = "paused"
+    CLOSED = "closed"
+    FORKED = "forked"
+    SUSPENDED = "suspended"
+    CLUSTER_CHANGED = "cluster_changed"
+    GUARD_FAILED = "guard_failed"
+
+
+class EventKind(enum.StrEnum):
+    """What happened to a term."""
+
+    ELECTED = "elected"
+    JEOPARDY = "jeopardy"
+    SECURED = "secured"
+    LOST = "lost"
+
+
+class WatchEnded(enum.StrEnum):
+    """Why a watch of the leader ended."""
+
+    DELETED = "deleted"
+    OVERWRITTEN = "overwritten"
+    CANCELLED = "cancelled"
+    CLOSED = "closed"

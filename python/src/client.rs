@@ -1,0 +1,233 @@
+//! The client, and what it says of an election's leader. Owns options as Python gives them and closing with callbacks
+//! in mind; the connection is the core's.
+
+use std::time::Duration;
+
+use leadership_core as core;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::convert::{self, show};
+use crate::error::{checked, in_time};
+use crate::events::Callbacks;
+use crate::lead::Leadership;
+use crate::lease::Lease;
+use crate::unlocked::Unlocked;
+use crate::wait::wait;
+
+/// A connection to one etcd cluster; made by `leadership.connect`. Usable from any thread.
+///
+/// As a context manager it is closed at the end: every term ends, every key is released.
+#[pyclass(frozen, weakref, module = "leadership")]
+#[derive(Debug)]
+pub(crate) struct Client {
+    inner: Unlocked<core::Client>,
+    callbacks: Callbacks,
+    endpoints: Vec<String>,
+}
+
+impl Client {
+    pub(crate) fn core(&self) -> PyResult<&core::Client> {
+        self.inner.get().ok_or_else(|| pyo3::exceptions::PyRuntimeError::new_err("the client is being dropped"))
+    }
+
+    pub(crate) fn callbacks(&self) -> &Callbacks {
+        &self.callbacks
+    }
+}
+
+#[pymethods]
+impl Client {
+    #[new]
+    #[pyo3(signature = (endpoints, *, user=None, password=None, tls_ca=None, tls_cert=None, tls_key=None,
+                        namespace=None, request_timeout=None, drift=None, reread_interval=None))]
+    #[allow(clippy::too_many_arguments)] // keyword arguments of Python's
+    fn new(
+        py: Python<'_>,
+        endpoints: Vec<String>,
+        user: Option<String>,
+        password: Option<String>,
+        tls_ca: Option<Vec<u8>>,
+        tls_cert: Option<Vec<u8>>,
+        tls_key: Option<Vec<u8>>,
+        namespace: Option<Bound<'_, PyAny>>,
+        request_timeout: Option<Bound<'_, PyAny>>,
+        drift: Option<f64>,
+        reread_interval: Option<Bound<'_, PyAny>>,
+    ) -> PyResult<Client> {
+        let mut options = core::ClientOptions::new(endpoints.clone());
+        match (user, password) {
+            (Some(user), password) => options = options.credentials(user, password.unwrap_or_default()),
+            (None, Some(_)) => return Err(convert::invalid(py, "password", "needs a user")),
+            (None, None) => {}
+        }
+        let identity = match (tls_cert, tls_key) {
+            (Some(cert), Some(key)) => Some((cert, key)),
+            (None, None) => None,
+            (Some(_), None) => return Err(convert::invalid(py, "tls_cert", "needs tls_key")),
+            (None, Some(_)) => return Err(convert::invalid(py, "tls_key", "needs tls_cert")),
+        };
+        if tls_ca.is_some() || identity.is_some() {
+            options = options.tls(core::Tls { ca: tls_ca, identity });
+        }
+        if let Some(namespace) = namespace {
+            options = options.namespace(convert::bytes("namespace", &namespace)?);
+        }
+        if let Some(timeout) = request_timeout {
+            options = options.request_timeout(convert::duration("request_timeout", &timeout)?);
+        }
+        if let Some(drift) = drift {
+            // In parts per million, as the core has it; what does not fit is refused there by its name.
+            let ppm = drift * 1e6;
+            if !(0.0..=f64::from(u32::MAX)).contains(&ppm) {
+                return Err(convert::invalid(py, "drift", format!("{drift} is not a share from 0 to 0.1")));
+            }
+            options = options.drift_ppm(ppm.round() as u32);
+        }
+        if let Some(interval) = reread_interval {
+            options = options.reread_interval(convert::duration("reread_interval", &interval)?);
+        }
+        Ok(Client {
+            inner: Unlocked::new(checked(py, core::Client::with_options(options))?),
+            callbacks: Callbacks::default(),
+            endpoints,
+        })
+    }
+
+    /// Waits until a member answers and knows a leader, at most `timeout` seconds.
+    #[pyo3(signature = (timeout=None))]
+    fn ready(&self, py: Python<'_>, timeout: Option<Bound<'_, PyAny>>) -> PyResult<()> {
+        const DEFAULT: Duration = Duration::from_secs(10);
+        let timeout = convert::timeout(timeout.as_ref())?.unwrap_or(DEFAULT);
+        let ready = wait(py, self.core()?.ready(timeout), None)?;
+        in_time(py, ready, || "ready".to_owned())
+    }
+
+    /// Who leads the election of `key`, read linearizably; None if nobody.
+    fn get_leader(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<Option<Leader>> {
+        let key = convert::bytes("key", key)?;
+        let leader = wait(py, self.core()?.get_leader(key), None)?;
+        Ok(in_time(py, leader, || "get_leader".to_owned())?.map(Leader::from))
+    }
+
+    /// (left, granted) in seconds of a lease by etcd's own count; None if it does not exist.
+    fn lease_time_left(&self, py: Python<'_>, lease_id: i64) -> PyResult<Option<(f64, f64)>> {
+        let left = wait(py, self.core()?.lease_time_left(lease_id), None)?;
+        let left = in_time(py, left, || "lease_time_left".to_owned())?;
+        Ok(left.map(|(left, granted)| (left.as_secs_f64(), granted.as_secs_f64())))
+    }
+
+    /// A contender for `key` with every step in your hands. Nothing is sent.
+    #[pyo3(signature = (key, *, purpose=String::new(), takeover_delay=None, step_down_margin=None,
+                        campaign_window=None, primary_watch=false))]
+    #[allow(clippy::too_many_arguments)] // keyword arguments of Python's
+    fn leadership(
+        slf: &Bound<'_, Self>,
+        key: &Bound<'_, PyAny>,
+        purpose: String,
+        takeover_delay: Option<Bound<'_, PyAny>>,
+        step_down_margin: Option<Bound<'_, PyAny>>,
+        campaign_window: Option<Bound<'_, PyAny>>,
+        primary_watch: bool,
+    ) -> PyResult<Leadership> {
+        let mut options = core::LeadershipOptions::default().purpose(purpose).primary_watch(primary_watch);
+        if let Some(delay) = takeover_delay {
+            options = options.takeover_delay(convert::duration("takeover_delay", &delay)?);
+        }
+        if let Some(margin) = step_down_margin {
+            options = options.step_down_margin(convert::duration("step_down_margin", &margin)?);
+        }
+        if let Some(window) = campaign_window {
+            options = options.campaign_window(convert::duration("campaign_window", &window)?);
+        }
+        Leadership::new(slf, convert::bytes("key", key)?, options)
+    }
+
+    /// Grants a lease of `ttl` seconds; it is not renewed until `keep_alive`.
+    #[pyo3(signature = (ttl=None, *, purpose=String::new()))]
+    fn lease(&self, py: Python<'_>, ttl: Option<Bound<'_, PyAny>>, purpose: String) -> PyResult<Lease> {
+        let ttl = ttl.map_or(Ok(core::DEFAULT_TTL), |ttl| convert::duration("ttl", &ttl))?;
+        let lease = wait(py, core::Lease::grant(self.core()?, ttl, purpose), None)?;
+        Ok(Lease::new(in_time(py, lease, || "grant of a lease".to_owned())?))
+    }
+
+    /// Ends every term, releases their keys and leases, returns after the last callback. Idempotent.
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        self.callbacks.ensure_not_in_one(py)?;
+        let closed = wait(py, self.core()?.close(), None)?;
+        let closed = in_time(py, closed, || "close".to_owned());
+        self.callbacks.finish(py)?;
+        closed
+    }
+
+    /// True once `close` was called.
+    #[getter]
+    fn closed(&self) -> PyResult<bool> {
+        Ok(self.core()?.is_closed())
+    }
+
+    fn __enter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
+        slf
+    }
+
+    #[pyo3(signature = (*_exception))]
+    fn __exit__(&self, py: Python<'_>, _exception: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.close(py)
+    }
+
+    fn __repr__(&self) -> PyResult<String> {
+        let closed = if self.core()?.is_closed() { " (closed)" } else { "" };
+        Ok(format!("<leadership.Client {}{closed}>", self.endpoints.join(",")))
+    }
+}
+
+/// Who leads an election.
+#[pyclass(frozen, eq, module = "leadership")]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Leader {
+    inner: core::Leader,
+}
+
+impl From<core::Leader> for Leader {
+    fn from(inner: core::Leader) -> Self {
+        Leader { inner }
+    }
+}
+
+#[pymethods]
+impl Leader {
+    /// The leader's value, as it campaigned with it.
+    #[getter]
+    fn value<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.inner.value)
+    }
+
+    /// The revision at which the key was created.
+    #[getter]
+    fn create_revision(&self) -> i64 {
+        self.inner.create_revision
+    }
+
+    /// The revision at which the key was last written.
+    #[getter]
+    fn mod_revision(&self) -> i64 {
+        self.inner.mod_revision
+    }
+
+    /// The lease the key hangs on.
+    #[getter]
+    fn lease_id(&self) -> i64 {
+        self.inner.lease
+    }
+
+    /// The fencing token of the term; None if it cannot be known.
+    #[getter]
+    fn token(&self) -> Option<i64> {
+        self.inner.token
+    }
+
+    fn __repr__(&self) -> String {
+        let token = self.inner.token.map_or_else(|| "unknown".to_owned(), |token| token.to_string());
+        format!("<leadership.Leader {} token={token} lease={:x}>", show(&self.inner.value), self.inner.lease)
+    }
+}
