@@ -16,8 +16,9 @@ use crate::term::{LeaseShared, TermShared, TermState};
 /// Renewals outstanding on the stream at most: through a follower each takes 0.25 ms, and a burst must not look like a
 /// stall.
 const MAX_IN_FLIGHT: usize = 256;
-/// A full stream is filled again when so many are left on it: one by one each would cost a wake-up and a write.
-const LOW_WATER: usize = MAX_IN_FLIGHT / 2;
+/// A full stream is filled again when so many are left on it, which a follower has for 8 ms: one by one each would cost a
+/// wake-up and a write.
+const LOW_WATER: usize = MAX_IN_FLIGHT / 8;
 /// A stream that leaves a renewal unanswered for less is not called stalled, whatever the TTL.
 const MIN_BOUND: Duration = Duration::from_millis(50);
 /// … and for a TTL above 600 ms, this part of it.
