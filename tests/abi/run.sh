@@ -1,0 +1,116 @@
+#!/usr/bin/env bash
+# Builds both shared libraries, compiles the programs of one language against the committed headers and runs them: on the
+# test server and on real etcd, plain, under valgrind and with ASan.
+# Owns compilers' flags and the runs; what is checked, the programs say. cargo builds, .ci/setup brings the tools.
+#
+# usage: tests/abi/run.sh c|cpp        Exit code: 0 all passed, 1 not.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+
+language=${1:-}
+libraries=${CARGO_TARGET_DIR:-target}/debug
+out=${CARGO_TARGET_DIR:-target}/abi
+flags=(-Wall -Wextra -Wpedantic -Werror -g -O1 -Iinclude -Itests/abi -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE -pthread)
+case $language in
+c)
+    compiler=(cc -std=c11)
+    sources=(tests/abi/*.c)
+    ;;
+cpp)
+    compiler=(c++ -std=c++17)
+    sources=(tests/abi/*.cpp)
+    ;;
+*)
+    sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}" >&2
+    exit 2
+    ;;
+esac
+
+failed=0
+# run WHAT COMMAND...: one program; its closing line, and all of its output if it failed
+run() {
+    local what=$1 output status=0
+    shift
+    output=$(timeout 300 "$@" 2>&1) || status=$?
+    local last
+    last=$(grep -E '^[0-9]+ passed, [0-9]+ failed$' <<<"$output" | tail -n 1 || true)
+    if ((status == 0)) && [[ -n $last ]]; then
+        printf 'ok   %s: %s\n' "$what" "$last"
+    else
+        printf 'FAIL %s: status %d, %s\n' "$what" "$status" "${last:-no closing line}"
+        printf '%s\n' "$output" | tail -n 60 | sed 's/^/    /'
+        failed=1
+    fi
+}
+
+# A real etcd for the run, ended with it: the first that is there, newest first.
+etcd_pid="" etcd_folder=""
+end_etcd() {
+    [[ -z $etcd_pid ]] || kill "$etcd_pid" 2>/dev/null || true
+    [[ -z $etcd_pid ]] || wait "$etcd_pid" 2>/dev/null || true
+    [[ -z $etcd_folder ]] || rm -rf "$etcd_folder"
+}
+trap end_etcd EXIT
+
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+
+start_etcd() {
+    local program client peer
+    for program in .cache/etcd/{3.7.3,3.6.16,3.5.35,3.4}/etcd "$(type -P etcd || true)"; do
+        [[ -n $program && -x $program ]] && break
+        program=""
+    done
+    [[ -n $program ]] || return 1
+    client=$(free_port) peer=$(free_port)
+    etcd_folder=$(mktemp -d)
+    "$program" --data-dir "$etcd_folder/data" --listen-client-urls "http://127.0.0.1:$client" \
+        --advertise-client-urls "http://127.0.0.1:$client" --listen-peer-urls "http://127.0.0.1:$peer" \
+        --initial-advertise-peer-urls "http://127.0.0.1:$peer" --initial-cluster "default=http://127.0.0.1:$peer" \
+        --log-level error --unsafe-no-fsync >"$etcd_folder/log" 2>&1 &
+    etcd_pid=$!
+    etcd=127.0.0.1:$client
+    "$program" --version | head -n 1
+}
+
+echo "==> $language against the C libraries"
+"${CARGO:-cargo}" build --quiet -p leadership-ffi -p leadership-testkit-ffi
+libraries=$(cd "$libraries" && pwd)
+mkdir -p "$out"
+
+# cargo names the files without a version; programs ask for the versioned soname.
+for library in leadership leadership_testkit; do
+    soname=$(objdump -p "$libraries/lib$library.so" | awk '/SONAME/ { print $2 }')
+    ln -sf "$libraries/lib$library.so" "$out/$soname"
+done
+out=$(cd "$out" && pwd)
+export LD_LIBRARY_PATH=$out
+
+# A header must stand alone.
+for header in include/*.h; do
+    "${compiler[@]}" -Wall -Wextra -Wpedantic -Werror -fsyntax-only -x "$([[ $language == c ]] && echo c || echo c++)" "$header"
+done
+
+start_etcd || { echo "FAIL no etcd is there: make etcd"; exit 1; }
+
+# Definite leaks and any error of memory end a run; a child of fork() is looked at as well, but not for leaks: what its
+# parent's threads held cannot be let go of there.
+valgrind=(valgrind --quiet --error-exitcode=99 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite
+    --child-silent-after-fork=yes --fair-sched=yes)
+
+for source in "${sources[@]}"; do
+    name=$(basename "$source" | sed 's/\.[a-z]*$//')
+    program=$out/$language-$name
+    link=(-L"$libraries" -lleadership -lleadership_testkit)
+    "${compiler[@]}" "${flags[@]}" "$source" -o "$program" "${link[@]}"
+    "${compiler[@]}" "${flags[@]}" -fsanitize=address -fno-omit-frame-pointer "$source" -o "$program-asan" "${link[@]}"
+    run "$language $name, test server" "$program"
+    run "$language $name, test server, valgrind" "${valgrind[@]}" "$program"
+    run "$language $name, test server, ASan" "$program-asan"
+    # surface needs a fresh store for each case: the test server's
+    [[ $name == surface ]] && continue
+    run "$language $name, etcd" "$program" "$etcd"
+    run "$language $name, etcd, valgrind" "${valgrind[@]}" "$program" "$etcd"
+    run "$language $name, etcd, ASan" "$program-asan" "$etcd"
+done
+
+exit "$failed"
