@@ -5,7 +5,7 @@ Owns classes and bases; codes, messages and attribute values are the core's.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ._leadership import Leader
@@ -17,7 +17,6 @@ class LeadershipError(Exception):
 
     code: int = 0
     is_retriable: bool = False
-    __module__: ClassVar[str] = "leadership"
 
 
 class InvalidArgument(LeadershipError, ValueError):
@@ -105,3 +104,8 @@ class Internal(LeadershipError):
     """A bug in this library."""
 
     code = 13
+
+
+# What a traceback shows, and what is pickled: the name that people catch.
+for _error in (LeadershipError, *LeadershipError.__subclasses__()):
+    _error.__module__ = "leadership"

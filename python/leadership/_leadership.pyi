@@ -4,7 +4,6 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Literal, Self, TypeAlias, final
 
-from . import _testing as testing
 from ._types import EventKind, Reason, WatchEnded
 
 _Text: TypeAlias = str | bytes | bytearray

@@ -11,9 +11,14 @@ Owns nothing: the server is the repository's test server, held to the real etcd'
 
 from __future__ import annotations
 
-from ._leadership import testing as _testing
+from typing import TYPE_CHECKING
 
-Server = _testing.Server
+if TYPE_CHECKING:
+    from ._testing import Server
+else:
+    from . import _leadership
+
+    Server = _leadership.testing.Server
 
 __all__ = ["Server", "server"]
 

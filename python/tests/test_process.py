@@ -1,0 +1,154 @@
+"""Signals, forks and the interpreter's end, each in a process of its own. Owns those programs and what they must say."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import leadership
+import leadership.testing
+import pytest
+from conftest import until
+
+# What every program begins with: the endpoint is its argument.
+BEGIN = "import os, sys, time, threading, leadership\nclient = leadership.connect(sys.argv[1])\nlead = client.leadership('k')\n"
+
+
+def start(program: str, endpoint: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", BEGIN + program, endpoint]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def run(program: str, endpoint: str) -> str:
+    process = start(program, endpoint)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 0 and err == "", (process.returncode, out, err)
+    return out.strip()
+
+
+WAITS = {
+    "watch": "lead.campaign('a'); wait = lead.watch",
+    "wait_lost": "term = lead.campaign('a'); lead.keep(); wait = term.wait_lost",
+    "watch_with_timeout": "lead.campaign('a'); wait = lambda: lead.watch(timeout=60)",
+    "ready": "client = leadership.connect('127.0.0.1:1'); wait = lambda: client.ready(60)",
+    "campaign": "lead = client.leadership('k', takeover_delay=60); wait = lambda: lead.campaign('a', ttl=100)",
+}
+
+
+@pytest.mark.parametrize("name", WAITS)
+def test_ctrl_c_ends_a_wait_and_leaves_nothing(name: str, server: leadership.testing.Server) -> None:
+    program = f"""
+{WAITS[name]}
+try:
+    print("waiting", flush=True)
+    wait()
+except KeyboardInterrupt:
+    print(time.clock_gettime(time.CLOCK_MONOTONIC), flush=True)
+client.close(); lead.client.close()
+"""
+    process = start(program, server.endpoint)
+    assert process.stdout and process.stdout.readline() == "waiting\n"
+    if name == "campaign":
+        until(lambda: server.get("k") is not None, "the campaign has taken the key and waits its delay")
+    # Its main thread sleeps: it waits. "S" follows the name, which is in parentheses.
+    until(lambda: pathlib.Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "S", "asleep")
+    before = time.clock_gettime(time.CLOCK_MONOTONIC)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 0 and err == "", (out, err)
+    took = float(out) - before
+    assert took < 0.2, f"{took:.3f} s: the slice is 50 ms, the rest is for a busy machine"
+    assert server.get("k") is None and server.leases() == []
+
+
+def test_other_threads_run_while_one_waits(client: leadership.Client) -> None:
+    import threading
+
+    lead = client.leadership("k")
+    term = lead.campaign("a")
+    waiter = threading.Thread(target=term.wait_lost)
+    waiter.start()
+    assert sum(range(1000)) == 499500  # a wait that held the interpreter lock would never come here
+    lead.reset()
+    waiter.join(10)
+    assert not waiter.is_alive()
+
+
+def test_a_forked_child_is_not_the_leader_and_harms_nothing(server: leadership.testing.Server) -> None:
+    """case_39"""
+    out = run(
+        """
+lead.on_event(lambda event: None)
+term = lead.campaign('a'); lead.keep()
+lease = client.lease()
+child = os.fork()
+if child == 0:
+    said = [lead.check(), term.valid, str(term.lost), str(term.wait_lost()), lease.is_expired]
+    for call in (lead.keep, lead.txn, lead.reset, client.close, lambda: client.get_leader('k'), lambda: lead.campaign('b')):
+        try:
+            call(); said.append('returned')
+        except leadership.Forked:
+            said.append('Forked')
+    print(*said, flush=True)
+    with leadership.connect(sys.argv[1]) as anew:
+        print(anew.get_leader('k').value.decode(), flush=True)
+    sys.exit(0)
+_, status = os.waitpid(child, 0)
+print(status, lead.check(), client.get_leader('k').value.decode())
+client.close()
+""",
+        server.endpoint,
+    ).splitlines()
+    assert out == ["False False forked forked True" + " Forked" * 6, "a", "0 True a"]
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_multiprocessing(method: str, server: leadership.testing.Server) -> None:
+    """case_39: a worker beside a leader, with each way to start one."""
+    out = run(
+        f"""
+import multiprocessing
+lead.campaign('a'); lead.keep()
+worker = multiprocessing.get_context('{method}').Process(target=abs, args=(-1,))
+worker.start(); worker.join()
+print(worker.exitcode, lead.check())
+client.close()
+""",
+        server.endpoint,
+    )
+    assert out == "0 True"
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "",
+        "sys.exit(0)",
+        "threading.Thread(target=lead.watch).start()",
+        "threading.Thread(target=lead.watch, daemon=True).start()",
+        "lead.on_event(lambda event: None)",
+        "del lead, client",
+        "sys.modules['keep'] = lead",
+    ],
+)
+def test_the_interpreters_end_releases_the_key(end: str, server: leadership.testing.Server) -> None:
+    """case_40"""
+    assert run(f"term = lead.campaign('a', ttl=60); lead.keep()\nprint(term.valid)\n{end}\n", server.endpoint) == "True"
+    until(lambda: server.get("k") is None and server.leases() == [], "the key goes with the process, not after a TTL", 2)
+
+
+def test_a_killed_process_is_followed_after_its_lease(server: leadership.testing.Server) -> None:
+    process = start("lead.campaign('a', ttl=60); lead.keep(); print('leads', flush=True); time.sleep(60)", server.endpoint)
+    assert process.stdout and process.stdout.readline() == "leads\n"
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    with leadership.connect(server.endpoint) as client:
+        lead = client.leadership("k", takeover_delay=0)
+        with pytest.raises(leadership.NotElected):
+            lead.campaign("b")
+        assert server.expire("k")
+        assert lead.watch(timeout=5).why == "deleted" and lead.campaign("b").valid
