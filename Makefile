@@ -7,7 +7,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 # Recipes print their own headings; several at once would mix them up, and cargo uses all cores by itself.
 .NOTPARALLEL:
-.PHONY: help demo test test-rust etcd lint header fmt bench clean setup-build setup-test
+.PHONY: help demo test test-rust test-c test-cpp test-python etcd lint header fmt bench clean setup-build setup-test
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -18,8 +18,8 @@ demo: setup-build ## the tour: leaders elected, killed, paused, deposed; with ET
 	@$(CARGO) build --quiet -p leadership-cli
 	@$(CARGO) run --quiet -p leadership-cli -- $(if $(ETCD),--endpoints $(ETCD)) demo
 
-test: setup-test etcd lint test-rust ## everything: lint, tests on the test server and on real etcd 3.4 to 3.7
-# The suites of the other languages join the line above, each a target of its own: test-c test-cpp test-python test-go.
+test: setup-test etcd lint test-rust test-python ## everything: lint, tests on the test server and on real etcd 3.4 to 3.7
+# The suites of the other languages join the line above, each a target of its own: test-python test-go.
 	@echo "==> all passed"
 
 # Every suite runs, also after one that failed: a reader wants all the news at once.
@@ -27,6 +27,20 @@ test: setup-test etcd lint test-rust ## everything: lint, tests on the test serv
 test-rust: setup-test etcd
 	@echo "==> cargo test"
 	@$(CARGO) test --no-fail-fast
+
+# The package as a user installs it, but unoptimised, in an environment of its own; PYTHON chooses another interpreter.
+PYTHON ?= python3
+VENV := $(TARGET)/python-venv
+test-python: setup-test etcd ## the Python package, on the test server and on etcd 3.7
+	@echo "==> pytest"
+	@test -x $(VENV)/bin/pip || $(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check -r python/requirements-test.txt
+	@PATH="$(abspath $(VENV))/bin:$$PATH" $(VENV)/bin/pip install --quiet --disable-pip-version-check --no-build-isolation \
+	  --no-deps --force-reinstall -C build-args="--profile dev" ./python
+	@$(VENV)/bin/python -m pytest --quiet -p no:cacheprovider python/tests
+
+test-c test-cpp: setup-test etcd
+	@tests/abi/run.sh $(@:test-%=%)
 
 etcd: setup-test ## the pinned etcd servers for the live tests, into .cache/etcd
 	@tests/etcd/build.sh
@@ -39,6 +53,9 @@ header: setup-build ## include/leadership.h anew from ffi/src; a test compares t
 	@header=$$($(CARGO) build --quiet -p leadership-ffi --message-format json \
 	  | sed -n 's/.*"reason":"build-script-executed".*leadership-ffi.*"out_dir":"\([^"]*\)".*/\1/p' | tail -n 1)/leadership.h; \
 	cp "$$header" include/leadership.h && echo "include/leadership.h"
+	@header=$$($(CARGO) build --quiet -p leadership-testkit-ffi --message-format json \
+	  | sed -n 's/.*"reason":"build-script-executed".*testkit\/ffi.*"out_dir":"\([^"]*\)".*/\1/p' | tail -n 1)/leadership_testkit.h; \
+	cp "$$header" include/leadership_testkit.h && echo "include/leadership_testkit.h"
 
 fmt: ## formats the Rust code
 	@$(CARGO) fmt --all
