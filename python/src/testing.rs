@@ -14,6 +14,7 @@ use crate::convert;
 pub(crate) fn add(parent: &Bound<'_, PyModule>) -> PyResult<()> {
     let module = PyModule::new(parent.py(), "testing")?;
     module.add_class::<Server>()?;
+    module.add_class::<Baseline>()?;
     parent.add_submodule(&module)
 }
 
@@ -218,5 +219,28 @@ impl Server {
 
     fn __repr__(&self) -> String {
         format!("<leadership.testing.Server {}>", self.endpoints().join(","))
+    }
+}
+
+/// What a check cannot be cheaper than, for `bench/valid.py`: an empty property, and one that reads the clock.
+#[pyclass(frozen, module = "leadership.testing")]
+#[derive(Debug)]
+struct Baseline(leadership_core::Clock);
+
+#[pymethods]
+impl Baseline {
+    #[new]
+    fn new() -> Self {
+        Baseline(leadership_core::Clock::boot())
+    }
+
+    #[getter]
+    fn empty(&self) -> bool {
+        true
+    }
+
+    #[getter]
+    fn clock(&self) -> bool {
+        self.0.now() > leadership_core::BootTime::default()
     }
 }
