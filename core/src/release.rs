@@ -35,7 +35,7 @@ pub(crate) fn lost(io: &Rc<Io>, term: &Arc<TermShared>) {
     tokio::task::spawn_local(async move {
         let _releasing = releasing;
         let released = release(&io, &term).await;
-        term.released.send_replace(released);
+        term.released.set(released);
     });
 }
 
@@ -43,22 +43,13 @@ pub(crate) fn lost(io: &Rc<Io>, term: &Arc<TermShared>) {
 pub(crate) async fn released(io: &Rc<Io>, term: Option<Arc<TermShared>>) -> Result<()> {
     let Some(term) = term else { return Ok(()) };
     lost(io, &term); // announces it, if nobody has
-    let mut released = term.released.subscribe();
     let waiting = async {
-        loop {
-            match *released.borrow_and_update() {
-                Released::No => {}
-                Released::Yes => return Ok(()),
-                Released::LeftToLease => {
-                    return Err(Error::unavailable(format!(
-                        "the release of {} was never confirmed; it goes with its lease",
-                        show(&term.guard.key)
-                    )));
-                }
-            }
-            if released.changed().await.is_err() {
-                return Err(Error::Closed);
-            }
+        match term.released.wait().await {
+            Released::LeftToLease => Err(Error::unavailable(format!(
+                "the release of {} was never confirmed; it goes with its lease",
+                show(&term.guard.key)
+            ))),
+            _ => Ok(()),
         }
     };
     tokio::time::timeout(io.etcd.timeout, waiting).await.unwrap_or_else(|_| {
@@ -80,35 +71,31 @@ async fn release(io: &Rc<Io>, term: &Arc<TermShared>) -> Released {
             alarm.wait_until(term.deadline.at()).await;
         }
     }
-    let gone = match reason {
-        Some(Reason::KeyDeleted | Reason::Revoked | Reason::Overwritten | Reason::GuardFailed | Reason::ClusterChanged) => true,
+    let released = match reason {
+        Some(Reason::KeyDeleted | Reason::Revoked | Reason::GuardFailed | Reason::ClusterChanged) => Released::Yes,
+        Some(Reason::Overwritten) => Released::Anothers,
         _ => delete_own(io, term).await,
     };
-    if !term.lease_is_callers && reason != Some(Reason::ClusterChanged) && !lease.closed.swap(true, Ordering::AcqRel) {
-        lease.deadline.end(reason.unwrap_or(Reason::Closed));
-        // With the key gone nobody waits for the revoke; without, it is what frees the key.
-        if gone {
-            io.retire(lease.clone());
-        } else {
-            return if io.retired(lease.clone()).await.is_ok() { Released::Yes } else { Released::LeftToLease };
-        }
-    } else {
-        io.renewer.with(|machine, _| {
-            if reason == Some(Reason::ClusterChanged) && !term.lease_is_callers {
-                machine.remove(lease.id);
-            }
-        });
+    if released == Released::LeftToLease {
+        lease.tainted.store(true, Ordering::Release);
     }
-    if gone {
-        return Released::Yes;
+    if term.lease_is_callers || lease.closed.swap(true, Ordering::AcqRel) {
+        return released;
     }
-    lease.tainted.store(true, Ordering::Release);
-    Released::LeftToLease
+    lease.deadline.end(reason.unwrap_or(Reason::Closed));
+    if reason == Some(Reason::ClusterChanged) {
+        io.renewer.with(|machine, _| machine.remove(lease.id)); // the other cluster knows nothing of it
+    } else if released != Released::LeftToLease {
+        io.retire(lease.clone()); // with the key gone nobody waits for the revoke
+    } else if io.retired(lease.clone()).await.is_ok() {
+        return Released::Yes; // it is what freed the key
+    }
+    released
 }
 
 /// Deletes the ended term's own key, with the mark, until it is known to be gone: absent, another's, or deleted by us
-/// (S6, S15). False when etcd could not be reached for as long as the lease may have lived.
-async fn delete_own(io: &Rc<Io>, term: &Arc<TermShared>) -> bool {
+/// (S6, S15). Left to the lease when etcd could not be reached for as long as that may have lived.
+async fn delete_own(io: &Rc<Io>, term: &Arc<TermShared>) -> Released {
     let key = &term.guard.key;
     let until = tokio::time::Instant::now() + term.lease.ttl * 2;
     let mut mark = term.may_mark.then_some(term.token);
@@ -116,21 +103,22 @@ async fn delete_own(io: &Rc<Io>, term: &Arc<TermShared>) -> bool {
         let modified = term.modified.load(Ordering::Acquire);
         let txn = protocol::release(&term.guard, modified, mark);
         match io.etcd.txn(io.etcd.repeatable("release", key), &txn).await {
-            Ok(got) if got.body.succeeded => return true,
+            Ok(got) if got.body.succeeded => return Released::Yes,
             Ok(got) => match got.body.kvs(0).first() {
                 // Still ours, written since by somebody who left lease and creation alone: with its new MOD.
                 Some(kv) if term.guard.holds(Some(kv)) => term.modified.store(kv.mod_revision, Ordering::Release),
-                _ => return true,
+                Some(_) => return Released::Anothers,
+                None => return Released::Yes,
             },
             Err(Failure::NotApplied(Error::PermissionDenied { .. })) if mark.is_some() => mark = None,
             Err(Failure::NotApplied(error @ (Error::PermissionDenied { .. } | Error::ClusterChanged { .. }))) => {
                 log::warn!("release of {}: {error}", show(key));
-                return false;
+                return Released::LeftToLease;
             }
             Err(failure) => {
                 log::debug!("release of {}: {}", show(key), failure.into_error());
                 if tokio::time::Instant::now() >= until {
-                    return false;
+                    return Released::LeftToLease;
                 }
                 tokio::time::sleep(Duration::from_millis(100 + io.etcd.random(100))).await;
             }

@@ -16,6 +16,7 @@ use crate::io::{Io, Job};
 use crate::options::{ClientOptions, Validity};
 use crate::pages::Pages;
 use crate::release;
+use crate::term::TermShared;
 
 /// How long [`Client::close`](crate::Client::close) waits for what drops have queued and for every release.
 const CLOSE_FLUSH: Duration = Duration::from_secs(10);
@@ -83,7 +84,7 @@ pub(crate) async fn io_main(parts: Parts) {
         }
     }
     io.closed.store(true, Ordering::Release);
-    let flushed = shut_down(&io, &mut inbox).await;
+    let flushed = shut_down(&io, &mut inbox, &mut lost).await;
     renewing.abort();
     watching.abort();
     let told = io.closing.borrow_mut().take();
@@ -94,7 +95,14 @@ pub(crate) async fn io_main(parts: Parts) {
     tokio::task::yield_now().await;
 }
 
-async fn shut_down(io: &Rc<Io>, inbox: &mut mpsc::UnboundedReceiver<Job>) -> Result<()> {
+async fn shut_down(
+    io: &Rc<Io>,
+    inbox: &mut mpsc::UnboundedReceiver<Job>,
+    lost: &mut mpsc::UnboundedReceiver<Arc<TermShared>>,
+) -> Result<()> {
+    while let Ok(term) = lost.try_recv() {
+        release::lost(io, &term); // found lost for a reason of its own just before
+    }
     for term in io.renewer.with(|machine, _| machine.running()) {
         term.deadline.end(Reason::Closed);
         release::lost(io, &term);
@@ -111,18 +119,31 @@ async fn shut_down(io: &Rc<Io>, inbox: &mut mpsc::UnboundedReceiver<Job>) -> Res
         }
         tokio::task::yield_now().await;
         let mut releasing = io.releasing.subscribe();
-        while *releasing.borrow_and_update() > 0 {
-            tokio::select! {
-                _ = releasing.changed() => {}
-                Some(job) = inbox.recv() => job(io),
+        drained(&mut releasing, inbox, io).await;
+        // Leases of their own: those that carried terms went with them.
+        for lease in io.renewer.with(|machine, _| machine.leases()) {
+            lease.deadline.end(Reason::Closed);
+            if !lease.closed.swap(true, Ordering::AcqRel) {
+                io.retire(lease);
             }
         }
+        drained(&mut releasing, inbox, io).await;
     };
     let flushed = tokio::time::timeout(CLOSE_FLUSH, flush).await;
     io.kept.borrow_mut().clear();
     flushed.map_err(|_| Error::Timeout {
         message: format!("{} releases were not confirmed within {CLOSE_FLUSH:?}", *io.releasing.borrow()),
     })
+}
+
+/// Waits until no release is under way.
+async fn drained(releasing: &mut watch::Receiver<usize>, inbox: &mut mpsc::UnboundedReceiver<Job>, io: &Rc<Io>) {
+    while *releasing.borrow_and_update() > 0 {
+        tokio::select! {
+            _ = releasing.changed() => {}
+            Some(job) = inbox.recv() => job(io),
+        }
+    }
 }
 
 fn cluster_changed(io: &Rc<Io>, message: &str) {

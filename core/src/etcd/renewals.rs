@@ -122,6 +122,8 @@ pub(crate) struct Renewals {
     last_read: Option<BootTime>,
     next_read: u64,
     highest_raft_term: u64,
+    /// How long the machine has slept: read once for many leases.
+    slept: u64,
     /// Replies in a row whose raft term was below the confirming read's.
     old_terms: u32,
     stale_read: bool,
@@ -148,6 +150,7 @@ impl Renewals {
             last_read: None,
             next_read: 0,
             highest_raft_term: 0,
+            slept: 0,
             old_terms: 0,
             stale_read: false,
             terms: HashMap::new(),
@@ -194,6 +197,8 @@ impl Renewals {
             if let Some(next) = entry.next {
                 self.due.remove(&(next, place));
             }
+            // A reply that still comes finds nothing; one that does not come is no stall.
+            self.in_flight.retain(|(other, _)| *other != place);
             if let Some(count) = self.ttls.get_mut(&entry.lease.ttl) {
                 *count -= 1;
                 if *count == 0 {
@@ -305,16 +310,30 @@ impl Renewals {
         terms
     }
 
+    /// The machine's suspended time as of now.
+    pub(crate) fn note_slept(&mut self, slept: u64) {
+        self.slept = slept;
+    }
+
     pub(crate) fn note_raft_term(&mut self, raft_term: u64) {
         self.highest_raft_term = self.highest_raft_term.max(raft_term);
     }
 
-    /// Another cluster answers: what was learnt of the old one is worth nothing.
+    /// Another cluster answers: what was learnt of the old one is worth nothing, and its leases are gone.
     pub(crate) fn forget_cluster(&mut self) {
         self.highest_raft_term = 0;
         for entry in self.leases.values_mut() {
             entry.extension = None;
+            entry.renewing = false;
+            entry.next = None;
+            entry.lease.deadline.end(Reason::ClusterChanged);
         }
+        self.due.clear();
+    }
+
+    /// The leases held, closed or not: for the end of the client.
+    pub(crate) fn leases(&mut self) -> Vec<Arc<LeaseShared>> {
+        self.leases.values_mut().map(|entry| entry.lease.clone()).collect()
     }
 
     /// A reply on the stream. True if [`step`](Self::step) has something to do before it would look again.
@@ -390,7 +409,7 @@ impl Renewals {
             return;
         };
         for (id, kv) in read.terms.iter().zip(&reply.keys) {
-            self.shown(*id, kv.as_ref(), reply.revision, read.begun, out);
+            self.shown(*id, kv.as_ref(), reply.revision, (read.begun, now), out);
         }
         if reply.raft_term < self.highest_raft_term {
             self.stale_read = true; // a member that has not heard of the newest etcd leader confirms nothing
@@ -442,13 +461,13 @@ impl Renewals {
         let Some(entry) = self.leases.at_mut(place) else { return };
         let validity = self.validity.of(extension.ttl);
         let deadline = extension.sent.after(validity);
-        if entry.lease.deadline.set(deadline) {
+        if entry.lease.deadline.set(deadline, now, self.slept) {
             entry.until = deadline;
         }
         entry.lease.confirmed.fetch_add(1, Ordering::Relaxed);
         for id in &entry.terms {
             if let Some(entry) = self.terms.get_mut(id)
-                && entry.term.deadline.set(deadline.min(entry.shown.after(validity)))
+                && entry.term.deadline.set(deadline.min(entry.shown.after(validity)), now, self.slept)
             {
                 entry.extended = now;
                 entry.term.state.send_if_modified(|state| {
@@ -485,7 +504,14 @@ impl Renewals {
     }
 
     /// A read begun at `begun` showed the key of a term.
-    fn shown(&mut self, id: u64, kv: Option<&KeyValue>, revision: i64, begun: BootTime, out: &mut Vec<Action>) {
+    fn shown(
+        &mut self,
+        id: u64,
+        kv: Option<&KeyValue>,
+        revision: i64,
+        (begun, now): (BootTime, BootTime),
+        out: &mut Vec<Action>,
+    ) {
         let Some(entry) = self.terms.get_mut(&id) else { return };
         if let Some(reason) = entry.term.judge(kv, revision) {
             self.end_term(id, reason, out);
@@ -493,6 +519,12 @@ impl Renewals {
             self.unseen.remove(&(entry.shown, id));
             entry.shown = begun;
             self.unseen.insert((begun, id));
+            // What was confirmed already, and was held back because the key had not been shown for long.
+            let lease = &entry.term.lease;
+            let until = lease.deadline.at().min(begun.after(self.validity.of(lease.ttl)));
+            if until > entry.term.deadline.at() {
+                entry.term.deadline.set(until, now, self.slept);
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use super::*;
 use crate::clock::{Clock, VirtualClock};
 use crate::pages::Pages;
 use crate::protocol::Guard;
-use crate::term::{Deadline, Released};
+use crate::term::{Deadline, Release};
 
 const TTL: Duration = Duration::from_secs(5);
 const VALIDITY: Validity = Validity { drift_ppm: 10_000 };
@@ -81,7 +81,7 @@ impl Bench {
             deadline: self.deadline(Duration::from_millis(500), lease.deadline.at()),
             modified: AtomicI64::new(10),
             state: tokio::sync::watch::Sender::new(TermState::Leading),
-            released: tokio::sync::watch::Sender::new(Released::No),
+            released: Release::default(),
         });
         self.machine.add_term(term.clone(), now, now);
         term

@@ -60,6 +60,7 @@ impl Renewer {
     /// Runs `f` on the machine, then lets it do what has become due.
     pub(crate) fn with<T>(&self, f: impl FnOnce(&mut Renewals, BootTime) -> T) -> T {
         let mut machine = self.machine.borrow_mut();
+        machine.note_slept(self.etcd.clock.suspended());
         machine.note_raft_term(self.etcd.raft_term()); // whichever call has seen it (S2: the highest seen)
         let answer = f(&mut machine, self.etcd.clock.now());
         self.wake.notify_one();

@@ -10,14 +10,15 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::LeadershipShared;
-use crate::io::{Cancel, Io};
+use super::giving_up::Alone;
 use crate::clock::{Alarm, BootTime};
 use crate::error::{Error, Result, show};
 use crate::etcd::{Ask, Failure, Got, Level, Proof};
+use crate::io::{Cancel, Io};
 use crate::lease::{Granting, Lease};
 use crate::options::{CampaignOptions, DEFAULT_TAKEOVER_DELAY, step_down_margin, ttl_secs};
 use crate::protocol::{self, Campaign, CampaignReply, Guard, KeyValue, Leader, TxnReply};
-use crate::term::{Deadline, LeaseShared, Released, TermShared, TermState};
+use crate::term::{Deadline, LeaseShared, Release, TermShared, TermState};
 
 pub(super) async fn campaign(
     io: Rc<Io>,
@@ -35,7 +36,7 @@ pub(super) async fn campaign(
         registering: None,
         registration_unknown: false,
         registration: None,
-        may_register: true,
+        may_mark: true,
         under_way: false,
         won: None,
         renewing_for_us: false,
@@ -83,59 +84,29 @@ impl Drop for Won {
     }
 }
 
-/// The only campaign of this client for a key with a lease: two would share one registration, and both win (S7, S10).
-struct Alone {
-    io: Rc<Io>,
-    of: (i64, Vec<u8>),
-}
-
-impl Alone {
-    /// Waits for the one before, as long as a call may take.
-    async fn with(io: &Rc<Io>, lease: i64, key: &[u8]) -> Result<Alone> {
-        let of = (lease, key.to_vec());
-        let until = tokio::time::Instant::now() + io.etcd.timeout;
-        while !io.campaigns.borrow_mut().insert(of.clone()) {
-            if tokio::time::Instant::now() >= until {
-                return Err(Error::unavailable(format!(
-                    "another campaign for {} with lease {lease:x} is under way, or still being given up",
-                    show(key)
-                )));
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        Ok(Alone { io: io.clone(), of })
-    }
-}
-
-impl Drop for Alone {
-    fn drop(&mut self) {
-        self.io.campaigns.borrow_mut().remove(&self.of);
-    }
-}
-
 /// What a campaign has made so far: what must be undone if it fails.
-struct Attempt {
-    io: Rc<Io>,
-    lead: Arc<LeadershipShared>,
-    lease: Option<Arc<LeaseShared>>,
-    lease_is_callers: bool,
+pub(super) struct Attempt {
+    pub(super) io: Rc<Io>,
+    pub(super) lead: Arc<LeadershipShared>,
+    pub(super) lease: Option<Arc<LeaseShared>>,
+    pub(super) lease_is_callers: bool,
     /// The registration while it is under way: a campaign that is given up waits for it.
-    registering: Option<JoinHandle<std::result::Result<Got<TxnReply>, Failure>>>,
+    pub(super) registering: Option<JoinHandle<std::result::Result<Got<TxnReply>, Failure>>>,
     /// The registration may have been made, or may still be, and its revision is not known.
-    registration_unknown: bool,
+    pub(super) registration_unknown: bool,
     /// The revision at which the registration was made.
-    registration: Option<i64>,
-    /// May registration and mark be written? (A role with the key alone leads without, S15.)
-    may_register: bool,
+    pub(super) registration: Option<i64>,
+    /// May the mark be written? (A role with the key alone leads without, and without a registration, S15.)
+    pub(super) may_mark: bool,
     /// The transaction may have been applied, or may still be.
-    under_way: bool,
-    won: Option<Guard>,
+    pub(super) under_way: bool,
+    pub(super) won: Option<Guard>,
     /// We switched the lease's renewals on for the time of the campaign.
-    renewing_for_us: bool,
+    pub(super) renewing_for_us: bool,
     /// With a lease of the caller's: until the term has begun, or nothing is left.
-    alone: Option<Alone>,
+    pub(super) alone: Option<Alone>,
     /// Changed by everything that ends this campaign, from the call on.
-    resets: watch::Receiver<u64>,
+    pub(super) resets: watch::Receiver<u64>,
 }
 
 impl Attempt {
@@ -213,7 +184,7 @@ impl Attempt {
                     "{}: the user's role covers the key alone ({message}): no hand-over, always the takeover delay",
                     show(key)
                 );
-                self.may_register = false;
+                self.may_mark = false;
                 Ok(())
             }
             Err(failure) => {
@@ -240,7 +211,7 @@ impl Attempt {
             value: &options.value,
             lease: lease.id,
             registration: self.registration,
-            mark: self.may_register,
+            mark: self.may_mark,
             compares: &options.compares,
         };
         let ask = Ask {
@@ -251,6 +222,12 @@ impl Attempt {
         self.under_way = true;
         let got = match self.io.etcd.txn(ask, &protocol::campaign(&campaign)).await {
             Ok(got) => got,
+            // The role covers key and registration, but not the mark: always the takeover delay.
+            Err(Failure::NotApplied(Error::PermissionDenied { message })) if self.may_mark => {
+                log::warn!("{}: the user's role does not cover the mark ({message})", show(&key));
+                self.may_mark = false;
+                return Box::pin(self.take(lease, options)).await;
+            }
             Err(Failure::NotApplied(error)) => {
                 self.under_way = false;
                 return Err(self.lease_gone(error));
@@ -455,7 +432,7 @@ impl Attempt {
         });
     }
 
-    fn stop_renewing_for_us(&mut self, lease: &LeaseShared) {
+    pub(super) fn stop_renewing_for_us(&mut self, lease: &LeaseShared) {
         if std::mem::take(&mut self.renewing_for_us) {
             self.io.renewer.with(|machine, _| machine.set_renewing(lease.id, false));
         }
@@ -478,8 +455,8 @@ impl Attempt {
                 message: format!("campaign for {}: won too late for its lease", show(&win.guard.key)),
             });
         }
-        lease.deadline.set(deadline);
         let clock = self.io.etcd.clock.clone();
+        lease.deadline.set(deadline, now, clock.suspended());
         let term = Arc::new(TermShared {
             id: self.io.next_id(),
             guard: win.guard.clone(),
@@ -487,11 +464,11 @@ impl Attempt {
             token: win.guard.create,
             lease: lease.clone(),
             lease_is_callers: self.lease_is_callers,
-            may_mark: self.may_register,
+            may_mark: self.may_mark,
             deadline: Deadline::start(self.io.slot()?, clock, margin, deadline),
             modified: AtomicI64::new(win.guard.create),
             state: watch::Sender::new(TermState::Leading),
-            released: watch::Sender::new(Released::No),
+            released: Release::default(),
         });
         if !self.lead.begin(&term, &self.resets) {
             return Err(Error::cancelled("campaign", &self.lead.key));
@@ -505,98 +482,6 @@ impl Attempt {
             drop(previous);
         }
         Ok(term)
-    }
-
-    /// Leaves no key and no lease behind (S8).
-    async fn clean_up(mut self) {
-        let Some(lease) = self.lease.take() else { return };
-        self.stop_renewing_for_us(&lease);
-        let key = self.lead.key.clone();
-        if !self.lease_is_callers {
-            // A key that was won goes first: with etcd's leader changing, the revoke alone could take a TTL longer.
-            if let Some(guard) = &self.won {
-                self.surrender(guard).await;
-            }
-            // Then nothing under way can be applied any more: etcd refuses a put under a revoked lease.
-            if !lease.closed.swap(true, Ordering::AcqRel) {
-                lease.deadline.end(crate::Reason::Resigned);
-                let _ = self.io.retired(lease).await;
-            }
-            return;
-        }
-        self.clean_up_shared(&lease, &key).await;
-    }
-
-    /// The lease stays: the registration goes, and the key if it is ours, until both are known.
-    async fn clean_up_shared(&mut self, lease: &LeaseShared, key: &[u8]) {
-        if let Some(registering) = self.registering.take() {
-            match registering.await {
-                Ok(Ok(got)) => self.registration = protocol::registered(&got.body),
-                Ok(Err(Failure::NotApplied(_))) => {}
-                _ => self.registration_unknown = true,
-            }
-        }
-        let mut known = false;
-        while lease.deadline.valid() && !known {
-            if self.registration_unknown && self.registration.is_none() {
-                // Made once more, or found: then it is known, and can be deleted.
-                let txn = protocol::register(key, lease.id, b"");
-                let ask = self.io.etcd.repeatable("giving up a registration", key);
-                if let Ok(got) = self.io.etcd.txn(ask, &txn).await {
-                    self.registration_unknown = false;
-                    self.registration = protocol::registered(&got.body);
-                }
-            }
-            known = match (self.registration, &self.won) {
-                (_, Some(guard)) => self.surrender(guard).await,
-                (Some(registration), None) => {
-                    let txn = protocol::deregister(key, lease.id, registration);
-                    let ask = self.io.etcd.repeatable("giving up a campaign", key);
-                    match self.io.etcd.txn(ask, &txn).await {
-                        Ok(got) => self.surrender_if_ours(lease, registration, got.body.kvs(1).first()).await,
-                        Err(_) => false,
-                    }
-                }
-                (None, None) if !self.under_way => !self.registration_unknown,
-                // Without a registration, absent proves nothing while the put can still arrive: the key is looked
-                // at as long as the lease lives.
-                (None, None) => {
-                    let txn = protocol::get([key]);
-                    if let Ok(got) = self.io.etcd.read("giving up a campaign", key, &txn).await {
-                        self.surrender_if_ours(lease, 0, got.body.kvs(0).first()).await;
-                    }
-                    false
-                }
-            };
-            if !known {
-                tokio::time::sleep(lease.ttl / 10).await;
-            }
-        }
-        if !known {
-            lease.tainted.store(true, Ordering::Release);
-        }
-    }
-
-    /// True when the key is known not to be ours: a win of this campaign is younger than its registration, and no
-    /// term's, of whichever leadership on this lease.
-    async fn surrender_if_ours(&self, lease: &LeaseShared, registration: i64, kv: Option<&KeyValue>) -> bool {
-        let Some(kv) = kv.filter(|kv| kv.lease == lease.id && kv.create_revision > registration) else { return true };
-        let guard = Guard {
-            key: self.lead.key.clone(),
-            create: kv.create_revision,
-            lease: lease.id,
-        };
-        let own = self.lead.term.load();
-        let running = self.io.renewer.with(|machine, _| machine.running());
-        if own.iter().chain(&running).any(|term| term.guard == guard) {
-            return true; // led, or the release of an earlier term is at it
-        }
-        self.surrender(&guard).await
-    }
-
-    async fn surrender(&self, guard: &Guard) -> bool {
-        let ask = self.io.etcd.repeatable("giving up a win", &guard.key);
-        self.io.etcd.txn(ask, &protocol::surrender(guard)).await.is_ok()
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod campaign;
 mod events;
+mod giving_up;
 mod guarded;
 mod handle;
 mod history;
@@ -20,7 +21,7 @@ use crate::lease::Lease;
 use crate::options::{CampaignOptions, LeadershipOptions};
 use crate::protocol;
 use crate::release;
-use crate::term::TermShared;
+use crate::term::{Released, TermShared};
 
 pub use events::{TermEvent, TermEvents};
 pub use guarded::GuardedTxn;
@@ -279,12 +280,9 @@ impl Leadership {
             return Err(Error::not_leader(self.key(), None));
         }
         self.leave(Reason::Resigned).await?;
-        let key = self.shared.key.clone();
-        let lease = self.term().map_or(0, |term| term.lease_id());
-        let reason = self.term().and_then(|term| term.lost_reason());
-        match self.shared.client.get_leader(&key).await? {
-            Some(leader) if leader.lease != lease && reason != Some(Reason::Resigned) => {
-                Err(Error::not_leader(&key, reason))
+        match self.term() {
+            Some(term) if term.shared.released.get() == Released::Anothers => {
+                Err(Error::not_leader(self.key(), term.lost_reason()))
             }
             _ => Ok(()),
         }

@@ -66,15 +66,17 @@ impl Deadline {
         BootTime(self.at().0.saturating_sub(self.margin))
     }
 
-    pub(crate) fn set(&self, at: BootTime) -> bool {
+    /// Moves the deadline unless it was lost or has passed. `now` and `slept` (the machine's suspended time) are the
+    /// caller's, read once for many: a deadline says itself whether it has passed, and whoever has seen it passed has
+    /// latched it.
+    pub(crate) fn set(&self, at: BootTime, now: BootTime, slept: u64) -> bool {
         // Before the deadline moves, so that a reader who finds it passed compares with the right one.
-        // Left alone while nothing was slept: thousands of leases are extended each second.
-        let (before, slept) = (self.suspended.load(Ordering::Acquire), self.clock.suspended());
+        let before = self.suspended.load(Ordering::Acquire);
         let changed = slept.abs_diff(before) > CLOCKS_APART / 2;
         if changed {
             self.suspended.store(slept, Ordering::Release);
         }
-        let done = cell::set_deadline(&self.word, at.0, self.margin, || self.clock.now().0);
+        let done = cell::set_deadline(&self.word, at.0, self.margin, || now.0);
         if !done && changed {
             self.suspended.store(before, Ordering::Release);
         }

@@ -6,10 +6,10 @@ mod deadline;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::error::{Reason, show};
 use crate::protocol::Guard;
@@ -58,16 +58,50 @@ pub(crate) struct TermShared {
     /// MOD(key) after the holder's last own write: older events and reads say nothing (S6).
     pub(crate) modified: AtomicI64,
     pub(crate) state: watch::Sender<TermState>,
-    pub(crate) released: watch::Sender<Released>,
+    pub(crate) released: Release,
 }
 
 /// How far the release of a lost term's key has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
 pub(crate) enum Released {
     No,
     Yes,
+    /// The key was another's when it was looked at: left alone.
+    Anothers,
     /// etcd never confirmed it: the key goes with its lease, which ends by itself.
     LeftToLease,
+}
+
+/// [`Released`] as it is now, for those who wait. A byte and a list of waiters: there is one for each term.
+#[derive(Debug, Default)]
+pub(crate) struct Release {
+    now: AtomicU8,
+    changed: Notify,
+}
+
+impl Release {
+    pub(crate) fn set(&self, released: Released) {
+        self.now.store(released as u8, Ordering::Release);
+        self.changed.notify_waiters();
+    }
+
+    pub(crate) fn get(&self) -> Released {
+        let now = self.now.load(Ordering::Acquire);
+        let all = [Released::Yes, Released::Anothers, Released::LeftToLease];
+        all.into_iter().find(|released| *released as u8 == now).unwrap_or(Released::No)
+    }
+
+    /// Resolves when it is no longer [`Released::No`].
+    pub(crate) async fn wait(&self) -> Released {
+        loop {
+            let changed = self.changed.notified();
+            match self.get() {
+                Released::No => changed.await,
+                released => return released,
+            }
+        }
+    }
 }
 
 impl TermShared {

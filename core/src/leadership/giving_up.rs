@@ -1,0 +1,137 @@
+//! Giving a campaign up: nothing of it is left, whenever that is, and whatever is still under way (S7, S8, S10).
+//! Owns undoing; what there is to undo the attempt says (`campaign`).
+
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::campaign::Attempt;
+use crate::error::{Error, Result, show};
+use crate::etcd::Failure;
+use crate::io::Io;
+use crate::protocol::{self, Guard, KeyValue};
+use crate::term::LeaseShared;
+
+/// The only campaign of this client for a key with a lease: two would share one registration, and both win (S7, S10).
+pub(super) struct Alone {
+    io: Rc<Io>,
+    of: (i64, Vec<u8>),
+}
+
+impl Alone {
+    /// Waits for the one before, as long as a call may take.
+    pub(super) async fn with(io: &Rc<Io>, lease: i64, key: &[u8]) -> Result<Alone> {
+        let of = (lease, key.to_vec());
+        let until = tokio::time::Instant::now() + io.etcd.timeout;
+        while !io.campaigns.borrow_mut().insert(of.clone()) {
+            if tokio::time::Instant::now() >= until {
+                return Err(Error::unavailable(format!(
+                    "another campaign for {} with lease {lease:x} is under way, or still being given up",
+                    show(key)
+                )));
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Ok(Alone { io: io.clone(), of })
+    }
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        self.io.campaigns.borrow_mut().remove(&self.of);
+    }
+}
+
+impl Attempt {
+    /// Leaves no key and no lease behind (S8).
+    pub(super) async fn clean_up(mut self) {
+        let Some(lease) = self.lease.take() else { return };
+        self.stop_renewing_for_us(&lease);
+        let key = self.lead.key.clone();
+        if !self.lease_is_callers {
+            // A key that was won goes first: with etcd's leader changing, the revoke alone could take a TTL longer.
+            if let Some(guard) = &self.won {
+                self.surrender(guard).await;
+            }
+            // Then nothing under way can be applied any more: etcd refuses a put under a revoked lease.
+            if !lease.closed.swap(true, Ordering::AcqRel) {
+                lease.deadline.end(crate::Reason::Resigned);
+                let _ = self.io.retired(lease).await;
+            }
+            return;
+        }
+        self.clean_up_shared(&lease, &key).await;
+    }
+
+    /// The lease stays: the registration goes, and the key if it is ours, until both are known.
+    async fn clean_up_shared(&mut self, lease: &LeaseShared, key: &[u8]) {
+        if let Some(registering) = self.registering.take() {
+            match registering.await {
+                Ok(Ok(got)) => self.registration = protocol::registered(&got.body),
+                Ok(Err(Failure::NotApplied(_))) => {}
+                _ => self.registration_unknown = true,
+            }
+        }
+        let mut known = false;
+        while lease.deadline.valid() && !known {
+            if self.registration_unknown && self.registration.is_none() {
+                // Made once more, or found: then it is known, and can be deleted.
+                let txn = protocol::register(key, lease.id, b"");
+                let ask = self.io.etcd.repeatable("giving up a registration", key);
+                if let Ok(got) = self.io.etcd.txn(ask, &txn).await {
+                    self.registration_unknown = false;
+                    self.registration = protocol::registered(&got.body);
+                }
+            }
+            known = match (self.registration, &self.won) {
+                (_, Some(guard)) => self.surrender(guard).await,
+                (Some(registration), None) => {
+                    let txn = protocol::deregister(key, lease.id, registration);
+                    let ask = self.io.etcd.repeatable("giving up a campaign", key);
+                    match self.io.etcd.txn(ask, &txn).await {
+                        Ok(got) => self.surrender_if_ours(lease, registration, got.body.kvs(1).first()).await,
+                        Err(_) => false,
+                    }
+                }
+                (None, None) if !self.under_way => !self.registration_unknown,
+                // Without a registration, absent proves nothing while the put can still arrive: the key is looked
+                // at as long as the lease lives.
+                (None, None) => {
+                    let txn = protocol::get([key]);
+                    if let Ok(got) = self.io.etcd.read("giving up a campaign", key, &txn).await {
+                        self.surrender_if_ours(lease, 0, got.body.kvs(0).first()).await;
+                    }
+                    false
+                }
+            };
+            if !known {
+                tokio::time::sleep(lease.ttl / 10).await;
+            }
+        }
+        if !known {
+            lease.tainted.store(true, Ordering::Release);
+        }
+    }
+
+    /// True when the key is known not to be ours: a win of this campaign is younger than its registration, and no
+    /// term's, of whichever leadership on this lease.
+    async fn surrender_if_ours(&self, lease: &LeaseShared, registration: i64, kv: Option<&KeyValue>) -> bool {
+        let Some(kv) = kv.filter(|kv| kv.lease == lease.id && kv.create_revision > registration) else { return true };
+        let guard = Guard {
+            key: self.lead.key.clone(),
+            create: kv.create_revision,
+            lease: lease.id,
+        };
+        let own = self.lead.term.load();
+        let running = self.io.renewer.with(|machine, _| machine.running());
+        if own.iter().chain(&running).any(|term| term.guard == guard) {
+            return true; // led, or the release of an earlier term is at it
+        }
+        self.surrender(&guard).await
+    }
+
+    async fn surrender(&self, guard: &Guard) -> bool {
+        let ask = self.io.etcd.repeatable("giving up a win", &guard.key);
+        self.io.etcd.txn(ask, &protocol::surrender(guard)).await.is_ok()
+    }
+}
