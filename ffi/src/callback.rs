@@ -87,7 +87,11 @@ impl Calls {
             let _running = running; // dropped last: closing waits for the user's drop too
             let user = Arc::new(user.taken());
             let work = task(user.clone(), stop);
-            if let Err(error) = catch_future(async { Ok(work.await) }).await {
+            let work = async {
+                work.await;
+                Ok(())
+            };
+            if let Err(error) = catch_future(work).await {
                 log::error!("{error}");
             }
             value((), || drop(user));

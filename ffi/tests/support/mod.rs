@@ -1,5 +1,6 @@
 //! A test server on a socket and the few helpers that calling C from Rust wants.
 //! Owns those; what is tested is the tests'.
+#![allow(dead_code, unreachable_pub)] // each test file is a program of its own and uses its part
 
 use std::ffi::{CStr, CString, c_void};
 use std::ptr;
