@@ -202,6 +202,19 @@ fn case_27_s11_the_periodic_read_finds_a_missed_delete() {
 }
 
 #[test]
+fn s15_an_absence_read_again_hides_no_strangers_win_and_loss_from_the_takeover_delay() {
+    let mut bench = Bench::new();
+    let (id, level) = bench.live(Some(kv(3, 3)), 4);
+    bench.events(id, vec![Event::Delete { revision: 7 }]);
+    bench.machine.heard = BootTime(u64::MAX / 2); // the stream lags and is not probed
+    bench.pass(18_001);
+    let actions = bench.step();
+    bench.answer(&actions, 12, None); // a stranger took the key at 9 and lost it at 11; its events are on their way
+    bench.events(id, vec![Event::Put(kv(9, 9)), Event::Delete { revision: 11 }, Event::Put(kv(14, 14))]);
+    assert_ne!(level.borrow().deleted, Some(7), "the mark of 7 is not the one directly before 14");
+}
+
+#[test]
 fn the_last_user_ends_the_watch() {
     let mut bench = Bench::new();
     let (id, _level) = bench.live(None, 1);

@@ -431,6 +431,8 @@ async fn closing_releases_everything(world: &World) {
     let (_held, term) = lead(&a, "k1", "a").await;
     let (_other, _) = lead(&b, "k2", "b").await;
     let (waiting, watching) = (a.leadership("k3"), a.leadership("k2"));
+    let plain = Lease::grant(&a.client, TTL, "plain").await.unwrap();
+    plain.keep_alive().unwrap();
     a.faults.hang(Target::txn_putting("k3"));
     let hung = async { waiting.campaign(CampaignOptions::new("a")).await };
     let watch = async { watching.watch(0).await };
@@ -443,6 +445,7 @@ async fn closing_releases_everything(world: &World) {
     assert!(matches!(hung, Err(Error::Cancelled { .. } | Error::Closed)), "{hung:?}");
     assert!(matches!(watch, Ok(leadership_core::WatchEnd::Closed)), "{watch:?}");
     assert_eq!(term.lost_reason(), Some(Reason::Closed));
+    assert!(plain.is_expired());
     let mine = world.get("k2").await.unwrap().lease;
     assert_eq!(world.leases().await, [mine], "of all leases only the other client's is left");
     assert_eq!(world.keys("k1").await, ["k1.resigned"]);
