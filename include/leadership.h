@@ -244,6 +244,9 @@ typedef void (*leadership_campaign_done)(void *user_data, leadership_error *erro
 // thread.
 typedef void (*leadership_drop)(void *user_data);
 
+// Completion of what answers nothing but how it went: error is NULL or the callback's to free.
+typedef void (*leadership_done)(void *user_data, leadership_error *error);
+
 // Told of an event; it is lent for the time of the call.
 typedef void (*leadership_event_callback)(void *user_data, const leadership_event *event);
 
@@ -379,6 +382,15 @@ leadership_error *leadership_client_connect(const char *endpoints,
 leadership_error *leadership_client_ready(const leadership_client *client,
                                           uint64_t timeout_ms,
                                           const leadership_cancel *cancel);
+
+// leadership_client_ready without waiting or a timeout: `done` is called once.
+//
+// Errors: INVALID_ARGUMENT (NULL), CLOSED; all others go to `done`.
+leadership_error *leadership_client_ready_start(const leadership_client *client,
+                                                const leadership_cancel *cancel,
+                                                leadership_done done,
+                                                void *user_data,
+                                                leadership_drop drop);
 
 // Who leads the single-key election of a key, read linearizably.
 //
@@ -565,6 +577,16 @@ leadership_error *leadership_get_term(const leadership_handle *handle, leadershi
 leadership_error *leadership_reset(const leadership_handle *handle,
                                    uint64_t timeout_ms,
                                    const leadership_cancel *cancel);
+
+// leadership_reset without waiting: not leader when this returns success, and `done` is called once, when the key is
+// gone or that was not confirmed in time. A cancel ends the wait, not the release.
+//
+// Errors: INVALID_ARGUMENT (NULL), CLOSED; all others go to `done`.
+leadership_error *leadership_reset_start(const leadership_handle *handle,
+                                         const leadership_cancel *cancel,
+                                         leadership_done done,
+                                         void *user_data,
+                                         leadership_drop drop);
 
 // Deletes the leader key of the own term, which ends with it. As leadership_reset, but the lease of
 // leadership_set_lease stays. A key that is gone already is success.

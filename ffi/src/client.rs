@@ -1,7 +1,7 @@
 //! The client as C holds it, and what everything made with it shares. Owns its life: connect, ready, close, free.
 //! What it does is the core's.
 
-use std::ffi::c_char;
+use std::ffi::{c_char, c_void};
 use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,13 +9,13 @@ use std::time::Duration;
 use leadership_core::{Client, Dispatcher, Result};
 
 use crate::args::{bytes, give, invalid, object, out, take, text};
-use crate::callback::Calls;
+use crate::callback::{Calls, UserData, leadership_drop};
 use crate::cancel::leadership_cancel;
 use crate::client_options::leadership_client_options;
 use crate::error::leadership_error;
 use crate::leader::leadership_leader;
 use crate::panic::{call, value};
-use crate::wait::Bounds;
+use crate::wait::{Bounds, leadership_done, start_plain};
 
 /// A connection to one etcd cluster, with a thread for all that goes to and from etcd, and a second one once there are
 /// callbacks. Any thread.
@@ -95,6 +95,29 @@ pub unsafe extern "C" fn leadership_client_ready(
         let (client, bounds) = unsafe { (object(client, "client")?, Bounds::new(timeout_ms, cancel)) };
         let timeout = bounds.timeout().unwrap_or(NEVER).min(NEVER);
         bounds.wait_cancel("ready", client.0.client.ready(timeout))
+    })
+}
+
+/// leadership_client_ready without waiting or a timeout: `done` is called once.
+///
+/// Errors: INVALID_ARGUMENT (NULL), CLOSED; all others go to `done`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn leadership_client_ready_start(
+    client: *const leadership_client,
+    cancel: *const leadership_cancel,
+    done: leadership_done,
+    user_data: *mut c_void,
+    drop: leadership_drop,
+) -> *mut leadership_error {
+    call(|| {
+        // SAFETY: NULL or valid, as C promises.
+        let client = unsafe { object(client, "client") }?;
+        client.0.client.ensure_usable()?;
+        let core = client.0.client.clone();
+        let ready = async move { core.ready(NEVER).await };
+        let user = UserData::new(user_data, drop);
+        // SAFETY: NULL or valid, as C promises.
+        unsafe { start_plain(&client.0.calls, "ready", cancel, done, user, ready) }
     })
 }
 

@@ -1,14 +1,15 @@
 //! Full control of one election, step by step, as C holds it. Owns the handle's steps; campaigning is `campaign`'s,
 //! waiting for a leader to go `watch`'s, what they do the core's.
 
-use std::ffi::{CString, c_char};
+use std::ffi::{CString, c_char, c_void};
 use std::ptr;
 use std::sync::Arc;
 
 use leadership_core::{Leadership, LeadershipOptions};
 
-use crate::args::{bytes, c_text, give, lend, object, out};
+use crate::args::{bytes, c_text, give, invalid, lend, object, out};
 use crate::bytes::leadership_bytes;
+use crate::callback::{UserData, leadership_drop};
 use crate::campaign::leadership_options;
 use crate::cancel::leadership_cancel;
 use crate::client::{Shared, free, leadership_client};
@@ -16,7 +17,7 @@ use crate::error::leadership_error;
 use crate::lease::leadership_lease;
 use crate::panic::{call, value};
 use crate::term::leadership_term;
-use crate::wait::Bounds;
+use crate::wait::{Bounds, leadership_done, start_plain};
 
 /// One contender of the single-key election of one key; every step is in the caller's hands. Any thread.
 pub struct leadership_handle {
@@ -108,6 +109,32 @@ pub unsafe extern "C" fn leadership_reset(
         // SAFETY: each NULL or valid, as C promises.
         let (handle, bounds) = unsafe { (object(handle, "handle")?, Bounds::new(timeout_ms, cancel)) };
         bounds.wait("reset", handle.lead.reset())
+    })
+}
+
+/// leadership_reset without waiting: not leader when this returns success, and `done` is called once, when the key is
+/// gone or that was not confirmed in time. A cancel ends the wait, not the release.
+///
+/// Errors: INVALID_ARGUMENT (NULL), CLOSED; all others go to `done`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn leadership_reset_start(
+    handle: *const leadership_handle,
+    cancel: *const leadership_cancel,
+    done: leadership_done,
+    user_data: *mut c_void,
+    drop: leadership_drop,
+) -> *mut leadership_error {
+    call(|| {
+        // SAFETY: NULL or valid, as C promises.
+        let handle = unsafe { object(handle, "handle") }?;
+        if done.is_none() {
+            return Err(invalid("done", "is NULL")); // before the term ends
+        }
+        handle.shared.client.ensure_usable()?;
+        let reset = handle.lead.reset();
+        let user = UserData::new(user_data, drop);
+        // SAFETY: NULL or valid, as C promises.
+        unsafe { start_plain(&handle.shared.calls, "reset", cancel, done, user, reset) }
     })
 }
 

@@ -47,7 +47,7 @@ pub use self::log::*;
 pub use reply::*;
 pub use term::*;
 pub use txn::*;
-pub use wait::LEADERSHIP_FOREVER;
+pub use wait::{LEADERSHIP_FOREVER, leadership_done};
 pub use watch::*;
 
 /// The library's version as text, e.g. "0.1.0". Static: valid for ever, never freed. Any thread.

@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use leadership_core::{CancelToken, Error, Interrupted, Result, block_on};
 
+use crate::args::invalid;
 use crate::callback::{Calls, UserData};
 use crate::cancel::leadership_cancel;
-use crate::panic::catch_future;
+use crate::error::leadership_error;
+use crate::panic::{call, catch_future};
 
 /// The timeout that never comes.
 pub const LEADERSHIP_FOREVER: u64 = 0xFFFF_FFFF_FFFF_FFFF;
@@ -61,6 +63,31 @@ fn cancelled(what: &str) -> Error {
     Error::Cancelled {
         message: what.to_owned(),
     }
+}
+
+/// Completion of what answers nothing but how it went: error is NULL or the callback's to free.
+pub type leadership_done = Option<unsafe extern "C" fn(user_data: *mut c_void, error: *mut leadership_error)>;
+
+/// [`start`] for what answers nothing.
+///
+/// # Safety
+/// `cancel` is NULL or valid.
+pub(crate) unsafe fn start_plain(
+    calls: &Calls,
+    what: &'static str,
+    cancel: *const leadership_cancel,
+    done: leadership_done,
+    user: UserData,
+    future: impl Future<Output = Result<()>> + Send + 'static,
+) -> Result<()> {
+    let done = done.ok_or_else(|| invalid("done", "is NULL"))?;
+    let tell = move |user: *mut c_void, answer: Result<()>| {
+        let error = call(|| answer);
+        // SAFETY: the user's function with the user's data.
+        unsafe { done(user, error) };
+    };
+    // SAFETY: the caller's.
+    unsafe { start(calls, what, cancel, user, future, tell) }
 }
 
 /// Runs `future` and hands its answer to `done` on the thread of callbacks, then lets go of the user's data.

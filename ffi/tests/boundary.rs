@@ -51,6 +51,11 @@ fn case_43_null_in_each_place_of_what_takes_objects() {
         refused(leadership_campaign(lead, null(), 0, null(), null_mut()), "term");
         refused(leadership_campaign_start(null(), null(), null(), None, null_mut(), None), "handle");
         refused(leadership_campaign_start(lead, null(), null(), None, null_mut(), Some(never)), "done");
+        refused(leadership_client_ready_start(null(), null(), None, null_mut(), None), "client");
+        refused(leadership_client_ready_start(client, null(), None, null_mut(), Some(never)), "done");
+        refused(leadership_reset_start(null(), null(), None, null_mut(), None), "handle");
+        refused(leadership_reset_start(lead, null(), None, null_mut(), Some(never)), "done");
+        assert!(leadership_term_valid(term), "what was refused did nothing");
         refused(leadership_watch(null(), 0, 0, null(), &mut 7, &mut 7), "handle");
         refused(leadership_watch(lead, 0, 0, null(), null_mut(), &mut 7), "kind");
         refused(leadership_watch(lead, 0, 0, null(), &mut 7, null_mut()), "end_revision");

@@ -42,6 +42,34 @@ unsafe extern "C" fn on_end(user: *mut c_void, failed: *mut leadership_error, ki
     ear.told.send(Told::Done(code, kind)).unwrap();
 }
 
+unsafe extern "C" fn on_done(user: *mut c_void, failed: *mut leadership_error) {
+    let ear = unsafe { &*user.cast::<Ear>() };
+    let code = unsafe { leadership_error_code(failed) };
+    unsafe { leadership_error_free(failed) };
+    ear.told.send(Told::Done(code, 0)).unwrap();
+}
+
+#[test]
+fn ready_and_reset_without_waiting() {
+    let server = Server::start();
+    let client = server.client();
+    unsafe {
+        let (user, heard) = ear(null());
+        ok(leadership_client_ready_start(client, null(), Some(on_done), user, Some(dropped)));
+        assert_eq!((hear(&heard), hear(&heard)), (Told::Done(0, 0), Told::Dropped));
+        let lead = handle(client, b"a");
+        let term = win(lead);
+        let (user, heard) = ear(null());
+        ok(leadership_reset_start(lead, null(), Some(on_done), user, Some(dropped)));
+        assert!(!leadership_term_valid(term), "at once");
+        assert_eq!((hear(&heard), hear(&heard)), (Told::Done(0, 0), Told::Dropped));
+        assert!(server.cluster.get("a").is_none());
+        leadership_term_free(term);
+        leadership_free(lead);
+        leadership_client_free(client);
+    }
+}
+
 #[test]
 fn win_check_write_guarded_lose_and_be_told() {
     let server = Server::start();
