@@ -19,7 +19,8 @@ BEGIN = "import os, sys, time, threading, leadership\nclient = leadership.connec
 
 
 def start(program: str, endpoint: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", BEGIN + program, endpoint]
+    # From 3.12 on Python itself warns of a fork beside threads; that such a child is safe is what is tested here.
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", BEGIN + program, endpoint]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
