@@ -18,8 +18,8 @@ demo: setup-build ## the tour: leaders elected, killed, paused, deposed; with ET
 	@$(CARGO) build --quiet -p leadership-cli
 	@$(CARGO) run --quiet -p leadership-cli -- $(if $(ETCD),--endpoints $(ETCD)) demo
 
-test: setup-test etcd lint test-rust test-python ## everything: lint, tests on the test server and on real etcd 3.4 to 3.7
-# The suites of the other languages join the line above, each a target of its own: test-python test-go.
+test: setup-test etcd lint test-rust test-c test-cpp test-python ## everything: lint, tests on the test server and on real etcd 3.4 to 3.7
+# The suites of the other languages join the line above, each a target of its own: test-go.
 	@echo "==> all passed"
 
 # Every suite runs, also after one that failed: a reader wants all the news at once.
