@@ -188,22 +188,18 @@ impl Client {
     }
 
     /// Ends every term (reason `closed`), releases their keys and leases, and stops the thread. Idempotent; calls
-    /// made afterwards return `Closed`.
+    /// made afterwards return `Closed`. Dropping the future stops nothing: closing again waits again.
     ///
     /// # Errors
     /// `Timeout` when etcd did not confirm every release within 10 s: what is left goes with its lease. `Forked`.
     pub async fn close(&self) -> Result<()> {
-        let closed = self
-            .run(|io, _| async move {
-                let (told, done) = oneshot::channel();
-                io.close(told);
-                done.await.map_err(|_| Error::Closed)?
-            })
-            .await;
-        match closed {
-            Err(Error::Closed) => Ok(()),
-            closed => closed,
+        if self.forked() {
+            return Err(Error::Forked);
         }
+        // Whoever closes while closing is under way waits for the same end.
+        let (told, done) = oneshot::channel();
+        self.send(move |io| io.close(told));
+        done.await.unwrap_or(Ok(())) // dropped untold: the thread had ended
     }
 
     /// True once [`close`](Self::close) was called.

@@ -52,7 +52,7 @@ pub(crate) struct Io {
     pub(crate) validity: Validity,
     pub(crate) pages: Arc<Pages>,
     pub(crate) next_id: Cell<u64>,
-    pub(crate) closing: RefCell<Option<oneshot::Sender<Result<()>>>>,
+    pub(crate) closing: RefCell<Vec<oneshot::Sender<Result<()>>>>,
     pub(crate) close: Notify,
     pub(crate) closed: Arc<AtomicBool>,
     /// Releases under way: closing waits for them.
@@ -79,7 +79,7 @@ impl Io {
     }
 
     pub(crate) fn close(&self, told: oneshot::Sender<Result<()>>) {
-        self.closing.borrow_mut().get_or_insert(told);
+        self.closing.borrow_mut().push(told);
         self.closed.store(true, Ordering::Release);
         self.close.notify_one();
     }

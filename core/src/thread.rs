@@ -87,9 +87,9 @@ pub(crate) async fn io_main(parts: Parts) {
     let flushed = shut_down(&io, &mut inbox, &mut lost).await;
     renewing.abort();
     watching.abort();
-    let told = io.closing.borrow_mut().take();
-    if let Some(told) = told {
-        let _ = told.send(flushed);
+    let waiting = io.closing.take();
+    for told in waiting {
+        let _ = told.send(flushed.clone());
     }
     // Whoever was told must get to run before a runtime of our own is gone.
     tokio::task::yield_now().await;

@@ -10,6 +10,7 @@ use std::ptr::{null, null_mut};
 use std::slice;
 
 use leadership::*;
+use leadership_testkit::Method;
 use support::*;
 
 unsafe extern "C" fn on_event(user: *mut c_void, event: *const leadership_event) {
@@ -167,6 +168,28 @@ fn case_35_closing_tells_the_loss_and_ends_every_wait_and_callback_first() {
         assert!(server.cluster.get("a").is_none(), "released before close returned");
         leadership_free(lead);
         leadership_free(waiter);
+        leadership_client_free(client);
+    }
+}
+
+#[test]
+fn case_35_closing_again_waits_again() {
+    let server = Server::start();
+    let client = server.client();
+    unsafe {
+        let lead = handle(client, b"a");
+        let term = win(lead);
+        server.cluster.faults().hang(Method::Txn);
+        for number in 0..2 {
+            let (code, message) = error(leadership_client_close(client, 50, null()));
+            assert_eq!(code, LEADERSHIP_ERROR_TIMEOUT, "{number}: {message}");
+        }
+        assert!(!leadership_term_valid(term) && server.cluster.get("a").is_some());
+        server.cluster.faults().heal();
+        ok(leadership_client_close(client, SOON, null()));
+        assert!(server.cluster.get("a").is_none(), "released before close returned success");
+        leadership_term_free(term);
+        leadership_free(lead);
         leadership_client_free(client);
     }
 }
