@@ -10,13 +10,7 @@ use pyo3::types::{PyByteArray, PyBytes, PyString};
 use crate::error::raise;
 
 pub(crate) fn invalid(py: Python<'_>, argument: &str, why: impl Into<String>) -> PyErr {
-    raise(
-        py,
-        Error::InvalidArgument {
-            argument: argument.to_owned(),
-            why: why.into(),
-        },
-    )
+    raise(py, Error::InvalidArgument { argument: argument.to_owned(), why: why.into() })
 }
 
 fn type_name(value: &Bound<'_, PyAny>) -> String {
@@ -37,10 +31,7 @@ pub(crate) fn bytes(argument: &str, value: &Bound<'_, PyAny>) -> PyResult<Vec<u8
     if let Ok(bytes) = value.cast::<PyByteArray>() {
         return Ok(bytes.to_vec());
     }
-    Err(pyo3::exceptions::PyTypeError::new_err(format!(
-        "{argument}: str or bytes expected, not {}",
-        type_name(value)
-    )))
+    Err(pyo3::exceptions::PyTypeError::new_err(format!("{argument}: str or bytes expected, not {}", type_name(value))))
 }
 
 /// Seconds as a number, or a `timedelta`.

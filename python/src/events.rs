@@ -135,7 +135,9 @@ impl Event {
             core::TermEvent::Jeopardy { remaining } => ("jeopardy", None, Some(remaining.as_secs_f64()), None),
             core::TermEvent::Secured => ("secured", None, None, None),
             core::TermEvent::Lost(reason) => ("lost", None, None, Some(reason)),
-            _ => return Err(pyo3::exceptions::PyNotImplementedError::new_err("an event this binding does not know")),
+            _ => {
+                return Err(pyo3::exceptions::PyNotImplementedError::new_err("an event this binding does not know"));
+            }
         };
         Ok(Event {
             kind: convert::member(py, "EventKind", name)?,

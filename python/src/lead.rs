@@ -27,10 +27,7 @@ pub(crate) struct Leadership {
 impl Leadership {
     pub(crate) fn new(client: &Bound<'_, Client>, key: Vec<u8>, options: core::LeadershipOptions) -> PyResult<Self> {
         let lead = core::Leadership::with_options(client.get().core()?, key, options);
-        Ok(Leadership {
-            inner: Unlocked::new(checked(client.py(), lead)?),
-            client: client.clone().unbind(),
-        })
+        Ok(Leadership { inner: Unlocked::new(checked(client.py(), lead)?), client: client.clone().unbind() })
     }
 
     fn core(&self) -> PyResult<&core::Leadership> {
@@ -65,7 +62,9 @@ impl Leadership {
             options = options.compare(compare.get().inner.clone());
         }
         let term = wait(py, self.core()?.campaign(options), convert::timeout(timeout.as_ref())?)?;
-        let term = in_time(py, term, || self.core().map_or_else(|_| String::new(), |lead| format!("campaign for {}", show(lead.key()))))?;
+        let term = in_time(py, term, || {
+            self.core().map_or_else(|_| String::new(), |lead| format!("campaign for {}", show(lead.key())))
+        })?;
         Ok(Term::new(term))
     }
 
@@ -112,7 +111,9 @@ impl Leadership {
     #[pyo3(signature = (revision=0, *, timeout=None))]
     fn watch(&self, py: Python<'_>, revision: i64, timeout: Option<Bound<'_, PyAny>>) -> PyResult<WatchEnd> {
         let end = wait(py, self.core()?.watch(revision), convert::timeout(timeout.as_ref())?)?;
-        let end = in_time(py, end, || self.core().map_or_else(|_| String::new(), |lead| format!("watch of {}", show(lead.key()))))?;
+        let end = in_time(py, end, || {
+            self.core().map_or_else(|_| String::new(), |lead| format!("watch of {}", show(lead.key())))
+        })?;
         Ok(WatchEnd { inner: end })
     }
 
@@ -226,7 +227,9 @@ impl WatchEnd {
             core::WatchEnd::Overwritten { .. } => "overwritten",
             core::WatchEnd::Cancelled => "cancelled",
             core::WatchEnd::Closed => "closed",
-            _ => return Err(pyo3::exceptions::PyNotImplementedError::new_err("an end this binding does not know")),
+            _ => {
+                return Err(pyo3::exceptions::PyNotImplementedError::new_err("an end this binding does not know"));
+            }
         })
     }
 }

@@ -312,6 +312,12 @@ impl KeyValue {
 
     fn __repr__(&self) -> String {
         let kv = &self.inner;
-        format!("<leadership.KeyValue {} = {} mod={} lease={:x}>", show(&kv.key), show(&kv.value), kv.mod_revision, kv.lease)
+        format!(
+            "<leadership.KeyValue {} = {} mod={} lease={:x}>",
+            show(&kv.key),
+            show(&kv.value),
+            kv.mod_revision,
+            kv.lease
+        )
     }
 }
