@@ -90,6 +90,16 @@ for header in include/*.h; do
     "${compiler[@]}" -Wall -Wextra -Wpedantic -Werror -fsyntax-only -x "$([[ $language == c ]] && echo c || echo c++)" "$header"
 done
 
+# Case 43: bad_input.c names every function there is, so that one that is added is not forgotten.
+if [[ $language == c ]]; then
+    for function in $(nm -D --defined-only "$libraries/libleadership.so" | awk '$3 ~ /^leadership_/ { print $3 }'); do
+        if [[ $function != leadership_version ]] && ! grep -q "\b$function(" tests/abi/bad_input.c; then
+            echo "FAIL bad_input.c names every function: $function is not there"
+            failed=1
+        fi
+    done
+fi
+
 start_etcd || { echo "FAIL no etcd is there: make etcd"; exit 1; }
 
 # Any error of memory and any definite leak fails a run.
