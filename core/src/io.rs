@@ -12,10 +12,11 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::{Notify, oneshot, watch};
 
 use crate::error::{Error, Result};
-use crate::etcd::{Etcd, Failure, Level, Renewer, Subscription, Watcher};
+use crate::etcd::{Etcd, Failure, Level, Reader, Renewer, Subscription, Watcher};
 use crate::options::Validity;
 use crate::pages::{Pages, Slot};
 use crate::protocol::{self, Leader};
+use crate::resets::Resets;
 use crate::term::LeaseShared;
 
 /// Releases before 3.4.42, 3.5.28 and 3.6.9 can serve a stale read after a process pause (etcd #20418).
@@ -65,7 +66,7 @@ pub(crate) struct Io {
 
 /// What a contender keeps between its calls: the watch of its key, and how to end what it is about.
 pub(crate) struct Kept {
-    pub(crate) resets: Weak<watch::Sender<u64>>,
+    pub(crate) resets: Weak<Resets>,
     subscription: Subscription,
 }
 
@@ -91,7 +92,7 @@ impl Io {
     }
 
     /// Watches a contender's key from now until it is forgotten.
-    pub(crate) fn keep_watch(&self, contender: u64, key: &[u8], resets: &Arc<watch::Sender<u64>>) -> watch::Receiver<Level> {
+    pub(crate) fn keep_watch(&self, contender: u64, key: &[u8], resets: &Arc<Resets>) -> Reader<Level> {
         let mut kept = self.kept.borrow_mut();
         let kept = kept.entry(contender).or_insert_with(|| Kept {
             resets: Arc::downgrade(resets),

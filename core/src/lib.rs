@@ -34,6 +34,7 @@ mod options;
 mod pages;
 mod protocol;
 mod release;
+mod resets;
 mod term;
 mod thread;
 

@@ -109,7 +109,7 @@ async fn shut_down(
     }
     for kept in io.kept.borrow().values() {
         if let Some(resets) = kept.resets.upgrade() {
-            resets.send_modify(|count| *count += 1); // ends campaigns and watches under way
+            resets.reset(); // ends campaigns and watches under way
         }
     }
     let flush = async {

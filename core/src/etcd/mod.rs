@@ -5,6 +5,7 @@ mod calls;
 mod cluster;
 mod endpoint;
 mod held;
+mod level;
 mod renewals;
 mod renewer;
 mod watcher;
@@ -13,6 +14,7 @@ mod wire;
 
 pub(crate) use calls::{Ask, Etcd, Failure, Got};
 pub(crate) use endpoint::Plan;
+pub(crate) use level::Reader;
 pub(crate) use renewals::{Proof, Renewals};
 pub(crate) use renewer::Renewer;
 pub(crate) use watcher::{Subscription, Watcher};

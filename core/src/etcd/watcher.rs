@@ -6,12 +6,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use etcd_client::proto::{PbWatchRequest, PbWatchRequestUnion, PbWatchResponse};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use super::calls::{Etcd, Kind};
 use super::endpoint::Token;
+use super::level::Reader;
 use super::watches::{Action, Event, Level, Lost, Message, Watches};
 use super::wire::{Header, Namespace, bidi};
 use crate::clock::{Alarm, BootTime};
@@ -35,7 +36,7 @@ pub(crate) struct Watcher {
 pub(crate) struct Subscription {
     watcher: Rc<Watcher>,
     key: Vec<u8>,
-    pub(crate) level: watch::Receiver<Level>,
+    pub(crate) level: Reader<Level>,
 }
 
 impl Drop for Subscription {

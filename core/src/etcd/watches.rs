@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
-
+use super::level::{Reader, Writer};
 use crate::clock::BootTime;
 use crate::error::Error;
 use crate::protocol::KeyValue;
@@ -87,7 +86,7 @@ struct Watched {
     phase: Phase,
     /// Events up to here are known already.
     floor: i64,
-    level: watch::Sender<Level>,
+    level: Writer<Level>,
     terms: Vec<Arc<TermShared>>,
     users: usize,
 }
@@ -137,13 +136,13 @@ impl Watches {
     }
 
     /// Another user of a key's level.
-    pub(crate) fn subscribe(&mut self, key: &[u8]) -> watch::Receiver<Level> {
+    pub(crate) fn subscribe(&mut self, key: &[u8]) -> Reader<Level> {
         let watched = self.keys.entry(key.to_vec()).or_insert_with(|| Watched {
             key: key.to_vec(),
             id: 0,
             phase: Phase::New,
             floor: 0,
-            level: watch::Sender::new(Level::default()),
+            level: Writer::new(Level::default()),
             terms: Vec::new(),
             users: 0,
         });
@@ -189,7 +188,7 @@ impl Watches {
     pub(crate) fn forget_cluster(&mut self, now: BootTime) {
         for watched in self.keys.values_mut() {
             watched.floor = 0;
-            watched.level.send_modify(|level| {
+            watched.level.modify(|level| {
                 *level = Level::default();
             });
         }
@@ -272,7 +271,7 @@ impl Watches {
             self.ids.remove(&id);
             if message.denied {
                 let what = format!("watch of {}: {}", crate::error::show(&watched.key), message.reason);
-                watched.level.send_modify(|level| level.error = Some(Error::PermissionDenied { message: what }));
+                watched.level.modify(|level| level.error = Some(Error::PermissionDenied { message: what }));
                 watched.phase = Phase::Live; // for good: it is not asked for again
             } else {
                 watched.phase = Phase::New;
@@ -293,7 +292,7 @@ impl Watches {
             watched.phase = Phase::New;
             watched.floor = 0;
             // A gap: the delete seen before it need not be the one directly before the next create (S15).
-            watched.level.send_if_modified(|level| level.kv.is_none() && level.deleted.take().is_some());
+            watched.level.modify_if(|level| level.kv.is_none() && level.deleted.take().is_some());
         }
     }
 
@@ -444,7 +443,7 @@ impl Watched {
         }
         self.floor = revision;
         let synced = self.level.borrow().synced;
-        self.level.send_modify(|level| {
+        self.level.modify(|level| {
             level.revision = revision;
             match event {
                 Event::Put(kv) => {
@@ -488,10 +487,10 @@ impl Watched {
             }
             level.revision = level.revision.max(known);
             level.synced = true;
-            self.level.send_replace(level);
+            self.level.replace(level);
         } else if absent_still && known > level.revision {
             level.revision = known; // who waits for the end of a leader seen meanwhile hears of it
-            self.level.send_replace(level);
+            self.level.replace(level);
         }
         self.judge(lost);
     }

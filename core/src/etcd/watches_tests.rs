@@ -58,7 +58,7 @@ impl Bench {
     }
 
     /// A key watched, created, and read as this at `revision`. Its id and level.
-    fn live(&mut self, kv: Option<KeyValue>, revision: i64) -> (i64, watch::Receiver<Level>) {
+    fn live(&mut self, kv: Option<KeyValue>, revision: i64) -> (i64, Reader<Level>) {
         let level = self.machine.subscribe(b"k");
         let actions = self.step();
         let id = create(&actions).0;

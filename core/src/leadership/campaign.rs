@@ -13,11 +13,12 @@ use super::LeadershipShared;
 use super::giving_up::Alone;
 use crate::clock::{Alarm, BootTime};
 use crate::error::{Error, Result, show};
-use crate::etcd::{Ask, Failure, Got, Level, Proof};
+use crate::etcd::{Ask, Failure, Got, Level, Proof, Reader};
 use crate::io::{Cancel, Io};
 use crate::lease::{Granting, Lease};
 use crate::options::{CampaignOptions, DEFAULT_TAKEOVER_DELAY, step_down_margin, ttl_secs};
 use crate::protocol::{self, Campaign, CampaignReply, Guard, KeyValue, Leader, TxnReply};
+use crate::resets::Since;
 use crate::term::{Deadline, LeaseShared, Release, TermShared, TermState};
 
 pub(super) async fn campaign(
@@ -25,7 +26,7 @@ pub(super) async fn campaign(
     lead: Arc<LeadershipShared>,
     options: CampaignOptions,
     set: Option<Lease>,
-    mut resets: watch::Receiver<u64>,
+    resets: Since,
     cancel: Cancel,
 ) -> Result<Won> {
     let mut attempt = Attempt {
@@ -46,7 +47,7 @@ pub(super) async fn campaign(
     let outcome = tokio::select! {
         outcome = attempt.run(&options, set) => outcome,
         () = cancel.wait() => Err(Error::cancelled("campaign", &lead.key)),
-        _ = resets.changed() => Err(Error::cancelled("campaign", &lead.key)),
+        () = resets.wait() => Err(Error::cancelled("campaign", &lead.key)),
     };
     let now = io.etcd.clock.now();
     let won = outcome.is_ok();
@@ -106,7 +107,7 @@ pub(super) struct Attempt {
     /// With a lease of the caller's: until the term has begun, or nothing is left.
     pub(super) alone: Option<Alone>,
     /// Changed by everything that ends this campaign, from the call on.
-    pub(super) resets: watch::Receiver<u64>,
+    pub(super) resets: Since,
 }
 
 impl Attempt {
@@ -305,7 +306,7 @@ impl Attempt {
         &mut self,
         lease: &Arc<LeaseShared>,
         win: &Win,
-        level: &mut watch::Receiver<Level>,
+        level: &mut Reader<Level>,
     ) -> Result<(Proof, BootTime)> {
         let delay = self.lead.options.takeover_delay;
         let mut proof = Some(win.proof);
@@ -319,7 +320,7 @@ impl Attempt {
         // A successor counts its delay on another clock, which may be faster than ours by the drift.
         let oldest = oldest * (1_000_000 - self.io.validity.drift_ppm.min(1_000_000)) / 1_000_000;
         loop {
-            self.still_mine(win, &level.borrow_and_update().clone())?;
+            self.still_mine(win, &level.look().clone())?;
             if !lease.deadline.valid() {
                 return Err(Error::Timeout {
                     message: format!(
@@ -335,7 +336,7 @@ impl Attempt {
             };
             match self.io.renewer.with(|machine, _| machine.confirm_by(lease.id, proven)) {
                 Some(deadline) if self.io.etcd.clock.now().since(proven.begun) <= oldest => {
-                    self.still_mine(win, &level.borrow_and_update().clone())?;
+                    self.still_mine(win, &level.look().clone())?;
                     return Ok((proven, deadline));
                 }
                 Some(_) => {}
@@ -348,7 +349,7 @@ impl Attempt {
     async fn may_lead_at_once(
         &self,
         win: &Win,
-        level: &mut watch::Receiver<Level>,
+        level: &mut Reader<Level>,
         delay: Duration,
     ) -> Result<bool> {
         if delay.is_zero() {
@@ -360,7 +361,7 @@ impl Attempt {
         }
         let mut alarm = self.alarm()?;
         loop {
-            let now = level.borrow_and_update().clone();
+            let now = level.look().clone();
             self.still_mine(win, &now)?;
             if now.kv.as_ref().is_some_and(|kv| kv.create_revision == win.guard.create) {
                 return Ok(protocol::leads_at_once(win.removed_mark.as_ref(), now.deleted));
@@ -372,10 +373,10 @@ impl Attempt {
         }
     }
 
-    async fn wait_as_holder(&self, win: &Win, level: &mut watch::Receiver<Level>, until: BootTime) -> Result<()> {
+    async fn wait_as_holder(&self, win: &Win, level: &mut Reader<Level>, until: BootTime) -> Result<()> {
         let mut alarm = self.alarm()?;
         loop {
-            self.still_mine(win, &level.borrow_and_update().clone())?;
+            self.still_mine(win, &level.look().clone())?;
             tokio::select! {
                 changed = level.changed() => changed.map_err(|_| Error::Closed)?,
                 () = alarm.wait_until(until) => return Ok(()),

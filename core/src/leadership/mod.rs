@@ -20,6 +20,7 @@ use crate::error::{Error, Reason, Result, show};
 use crate::lease::Lease;
 use crate::options::{CampaignOptions, LeadershipOptions};
 use crate::protocol;
+use crate::resets::{Resets, Since};
 use crate::release;
 use crate::term::{Released, TermShared};
 
@@ -51,7 +52,7 @@ pub(crate) struct LeadershipShared {
     campaigning: AtomicBool,
     state: Mutex<State>,
     /// Bumped by everything that ends what is under way.
-    resets: Arc<tokio::sync::watch::Sender<u64>>,
+    resets: Arc<Resets>,
 }
 
 /// What only the callers' threads touch, and never for long.
@@ -71,14 +72,14 @@ impl LeadershipShared {
 
     /// Ends the campaign or the watch under way, if any.
     pub(crate) fn cancel_campaign(&self) {
-        self.resets.send_modify(|count| *count += 1);
+        self.resets.reset();
     }
 
     /// False, and nothing has begun, if the campaign was ended meanwhile: under the lock, so that either this sees
     /// the reset or the reset sees the term.
-    fn begin(&self, term: &Arc<TermShared>, resets: &tokio::sync::watch::Receiver<u64>) -> bool {
+    fn begin(&self, term: &Arc<TermShared>, resets: &Since) -> bool {
         let state = self.state();
-        if resets.has_changed().unwrap_or(true) {
+        if resets.happened() {
             return false;
         }
         self.term.store(Some(term.clone()));
@@ -145,7 +146,7 @@ impl Leadership {
                 term: ArcSwapOption::empty(),
                 terms: OnceLock::new(),
                 campaigning: AtomicBool::new(false),
-                resets: Arc::new(tokio::sync::watch::Sender::new(0)),
+                resets: Arc::default(),
             }),
         })
     }
@@ -175,8 +176,7 @@ impl Leadership {
         let running = Campaigning(self.shared.clone());
         let lead = self.shared.clone();
         // From the call on: a reset may come before the I/O thread has looked at this.
-        let mut resets = lead.resets.subscribe();
-        resets.mark_unchanged();
+        let resets = lead.resets.since();
         let won = self
             .shared
             .client

@@ -37,15 +37,14 @@ struct Seen {
 }
 
 pub(super) async fn watch(io: Rc<Io>, lead: Arc<LeadershipShared>, revision: i64, cancel: Cancel) -> Result<WatchEnd> {
-    let mut resets = lead.resets.subscribe();
-    resets.mark_unchanged();
+    let resets = lead.resets.since();
     let mut level = io.keep_watch(lead.id, &lead.key, &lead.resets);
     let mut seen = (revision > 0).then_some(Seen {
         create_at_most: revision,
         modified_at_most: revision,
     });
     loop {
-        let now = level.borrow_and_update().clone();
+        let now = level.look().clone();
         if let Some(end) = ended(&now, &mut seen, lead.primary.load(Ordering::Acquire))? {
             return Ok(end);
         }
@@ -53,7 +52,7 @@ pub(super) async fn watch(io: Rc<Io>, lead: Arc<LeadershipShared>, revision: i64
             changed = level.changed() => if changed.is_err() {
                 return Ok(WatchEnd::Closed);
             },
-            _ = resets.changed() => {
+            () = resets.wait() => {
                 return Ok(if lead.client.is_closed() { WatchEnd::Closed } else { WatchEnd::Cancelled });
             }
             () = cancel.wait() => return Err(Error::cancelled("watch", &lead.key)),
