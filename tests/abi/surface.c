@@ -317,6 +317,8 @@ static struct contender *contender(const char *name) {
     leadership_options *options = NULL;
     snprintf(who->name, sizeof who->name, "%s", name);
     must(leadership_client_connect(leadership_testkit_server_endpoint(server), NULL, &who->client));
+    /* The first connection of a process takes seconds under valgrind, longer than a request may. */
+    must(leadership_client_ready(who->client, PATIENCE_MS, NULL));
     must(leadership_options_new(&options));
     must(leadership_options_set_purpose(options, "surface"));
     must(leadership_new(who->client, bytes_of("k"), 1, options, &who->handle));
