@@ -57,7 +57,7 @@ fn run() -> Result<()> {
     let mut raw = Vec::new();
     let machine = runtime.block_on(async {
         let etcd = Etcd::start(Version::LATEST).await?;
-        let facts = machine(&etcd.status(0).await?.version().to_owned());
+        let facts = machine(etcd.status(0).await?.version());
         print_machine(&facts);
         raw.extend(check::section(&endpoint(&etcd, 0)?, sizes.check).await?);
         Result::Ok(facts)

@@ -196,15 +196,24 @@ impl Contender {
                     other => format!("{other:?}"),
                 })
             }
-            "primary" => Ok(done(lead.set_primary_watch(step.text("on") == "true"))),
+            "primary" => {
+                lead.set_primary_watch(step.text("on") == "true");
+                Ok(done(()))
+            }
             "is_primary" => Ok(lead.is_primary().to_string()),
             "leader" => {
                 let leader = self.peer.client.get_leader("k").await?;
                 Ok(leader.map_or("none".to_owned(), |leader| encode(&leader.value)))
             }
-            "add_campaign" => Ok(done(lead.add_campaign_times())),
+            "add_campaign" => {
+                lead.add_campaign_times();
+                Ok(done(()))
+            }
             "campaigns" => Ok(lead.campaign_times_num().to_string()),
-            "reset_campaigns" => Ok(done(lead.reset_campaign_times())),
+            "reset_campaigns" => {
+                lead.reset_campaign_times();
+                Ok(done(()))
+            }
             "value" => Ok(encode(&lead.value())),
             "purpose" => Ok(lead.purpose().to_owned()),
             "key" => Ok(encode(lead.key())),
