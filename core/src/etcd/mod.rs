@@ -3,6 +3,7 @@
 
 mod calls;
 mod cluster;
+mod due;
 mod endpoint;
 mod held;
 mod level;

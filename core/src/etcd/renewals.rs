@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::due::Due;
 use super::held::{Held, Place};
 use crate::clock::BootTime;
 use crate::error::Reason;
@@ -65,7 +66,7 @@ struct Entry {
     ttl: Duration,
     until: BootTime,
     renewing: bool,
-    /// Its place in `due`.
+    /// When it is due.
     next: Option<BootTime>,
     /// Outstanding on the stream since.
     sent: Option<BootTime>,
@@ -107,7 +108,7 @@ pub(crate) struct Proof {
 pub(crate) struct Renewals {
     validity: Validity,
     leases: Held<Entry>,
-    due: BTreeSet<(BootTime, Place)>,
+    due: Due,
     /// The smallest TTL among the leases, by count.
     ttls: std::collections::BTreeMap<Duration, usize>,
     generation: u64,
@@ -137,7 +138,7 @@ impl Renewals {
         Renewals {
             validity,
             leases: Held::new(),
-            due: BTreeSet::new(),
+            due: Due::default(),
             ttls: std::collections::BTreeMap::new(),
             generation: 0,
             open: false,
@@ -194,9 +195,6 @@ impl Renewals {
     /// Forgets a lease: a reply that still comes changes nothing (case 10).
     pub(crate) fn remove(&mut self, lease: i64) {
         if let Some((place, entry)) = self.leases.remove(lease) {
-            if let Some(next) = entry.next {
-                self.due.remove(&(next, place));
-            }
             // A reply that still comes finds nothing; one that does not come is no stall.
             self.in_flight.retain(|(other, _)| *other != place);
             if let Some(count) = self.ttls.get_mut(&entry.lease.ttl) {
@@ -230,8 +228,8 @@ impl Renewals {
                 let next = sent.after(entry.ttl / RENEWALS_PER_TTL);
                 self.schedule(place, next);
             }
-        } else if let Some(next) = entry.next.take() {
-            self.due.remove(&(next, place));
+        } else {
+            entry.next = None;
         }
     }
 
@@ -250,10 +248,8 @@ impl Renewals {
 
     fn schedule(&mut self, place: Place, at: BootTime) {
         let Some(entry) = self.leases.at_mut(place) else { return };
-        if let Some(next) = entry.next.replace(at) {
-            self.due.remove(&(next, place));
-        }
-        self.due.insert((at, place));
+        entry.next = Some(at); // where it stood before it is passed over
+        self.due.push(at, place);
     }
 
     /// Confirms a lease's last renewal by a proof of the caller's own (S4). `None`: the proof does not confirm it;
@@ -485,9 +481,7 @@ impl Renewals {
     fn gone(&mut self, place: Place, out: &mut Vec<Action>) {
         let Some(entry) = self.leases.at_mut(place) else { return };
         entry.renewing = false;
-        if let Some(next) = entry.next.take() {
-            self.due.remove(&(next, place));
-        }
+        entry.next = None;
         entry.lease.deadline.end(Reason::Revoked);
         for id in entry.terms.clone() {
             self.end_term(id, Reason::Revoked, out);
@@ -571,7 +565,7 @@ impl Renewals {
     }
 
     fn send_due(&mut self, now: BootTime, out: &mut Vec<Action>) {
-        if self.due.first().is_none_or(|(at, _)| *at > now) {
+        if self.due.first().is_none_or(|at| at > now) {
             return;
         }
         if !self.open {
@@ -586,11 +580,10 @@ impl Renewals {
         }
         let slack = self.min_ttl() / RENEWALS_PER_TTL / COALESCE;
         while self.in_flight.len() < MAX_IN_FLIGHT
-            && let Some(&(at, place)) = self.due.first()
-            && at <= now.after(slack)
+            && self.due.first().is_some_and(|at| at <= now.after(slack))
+            && let Some((at, place)) = self.due.pop()
         {
-            self.due.pop_first();
-            let Some(entry) = self.leases.at_mut(place) else { continue };
+            let Some(entry) = self.leases.at_mut(place).filter(|entry| entry.next == Some(at)) else { continue };
             entry.next = None;
             // Renewing a dead lease stalls its whole stream in etcd; and it could not be kept.
             if entry.until <= now && !entry.lease.deadline.valid() {
@@ -652,7 +645,7 @@ impl Renewals {
     }
 
     fn next_wake(&self, now: BootTime) -> Option<BootTime> {
-        let send = self.due.first().map(|(at, _)| *at).filter(|_| self.in_flight.len() < MAX_IN_FLIGHT);
+        let send = self.due.first().filter(|_| self.in_flight.len() < MAX_IN_FLIGHT);
         let send = match (send, self.reopen_at) {
             (Some(at), Some(reopen)) if !self.open => Some(at.max(reopen)),
             (send, _) => send,

@@ -163,7 +163,8 @@ impl Leadership {
     ///
     /// # Errors
     /// `NotElected` (who holds the key), `CompareFailed` (one of the caller's compares), `InvalidArgument`,
-    /// `Unavailable`, `Timeout`, `PermissionDenied`, `Cancelled` (by a reset), `ClusterChanged`, `Closed`, `Forked`.
+    /// `Unavailable` (also while another campaign of this leadership is under way or still being given up), `Timeout`,
+    /// `PermissionDenied`, `Cancelled` (by a reset), `ClusterChanged`, `Closed`, `Forked`.
     pub async fn campaign(&self, options: CampaignOptions) -> Result<TermHandle> {
         self.shared.client.ensure_usable()?;
         options.validate()?;
@@ -171,7 +172,10 @@ impl Leadership {
         let ttl = set.as_ref().map_or(options.ttl, Lease::ttl);
         crate::options::step_down_margin(self.shared.options.step_down_margin, ttl, self.shared.client.validity())?;
         if self.shared.campaigning.swap(true, Ordering::AcqRel) {
-            return Err(Error::invalid("campaign", "another campaign of this leadership is under way"));
+            return Err(Error::unavailable(format!(
+                "another campaign of this leadership for {} is under way, or still being given up",
+                show(self.key())
+            )));
         }
         let running = Campaigning(self.shared.clone());
         let lead = self.shared.clone();
