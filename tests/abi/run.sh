@@ -125,4 +125,15 @@ for source in "${sources[@]}"; do
     run "$language $name, etcd, ASan" "$program-asan" "$etcd"
 done
 
+# The first program that a user reads, as its own comment builds it.
+if [[ $language == c ]]; then
+    "${compiler[@]}" "${flags[@]}" examples/first.c "$libraries/libleadership.a" -ldl -lm -o "$out/c-first"
+    if output=$(timeout 60 "$out/c-first" "$etcd" 2>&1) && grep -q '^step 3, token' <<<"$output"; then
+        echo "ok   c first, etcd, static library"
+    else
+        printf 'FAIL examples/first.c\n%s\n' "$output"
+        failed=1
+    fi
+fi
+
 exit "$failed"
