@@ -85,10 +85,13 @@ fn child_checks_without_a_pause() {
         }
     });
     assert!(lead.check());
+    // Before it tells: the stop may come at once, and must be seen all the same.
+    let begun = clock.now();
+    let mut last = begun;
     say(format_args!("leading"));
-    let mut last = clock.now();
     let woken = loop {
         let now = clock.now();
+        assert!(now.since(begun) < PATIENCE, "never stopped");
         if now.since(last) > STOPPED {
             break now;
         }
