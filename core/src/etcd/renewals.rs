@@ -14,12 +14,12 @@ use crate::options::{RENEWALS_PER_TTL, Validity};
 use crate::protocol::KeyValue;
 use crate::term::{LeaseShared, TermShared, TermState};
 
-/// Renewals outstanding on the stream at most: through a follower each takes 0.25 ms, and a burst must not look like a
-/// stall.
-const MAX_IN_FLIGHT: usize = 256;
-/// A full stream is filled again when so many are left on it, which a follower has for 8 ms: one by one each would cost a
-/// wake-up and a write.
-const LOW_WATER: usize = MAX_IN_FLIGHT / 8;
+/// A follower forwards so many renewals in a millisecond; etcd's leader answers ten times as many.
+const FOLLOWER_PER_MS: u128 = 4;
+/// Renewals outstanding on the stream at most, whatever the TTL.
+const MAX_IN_FLIGHT: usize = 2048;
+/// A full stream is filled again when this part of it is left: one by one each would cost a wake-up and a write.
+const LOW_WATER: usize = 8;
 /// A stream that leaves a renewal unanswered for less is not called stalled, whatever the TTL.
 const MIN_BOUND: Duration = Duration::from_millis(50);
 /// … and for a TTL above 600 ms, this part of it.
@@ -167,6 +167,13 @@ impl Renewals {
     fn bound(&self) -> Duration {
         let base = (self.min_ttl() / BOUNDS_PER_TTL).max(MIN_BOUND);
         (base * 2u32.pow(self.stalls.min(5))).min(self.min_ttl() / 2).max(MIN_BOUND)
+    }
+
+    /// Renewals outstanding at most: what even a follower answers in half the bound, so that a long burst does not look
+    /// like a stall.
+    fn cap(&self) -> usize {
+        let answered = (self.bound() / 2).as_millis() * FOLLOWER_PER_MS;
+        usize::try_from(answered).unwrap_or(MAX_IN_FLIGHT).min(MAX_IN_FLIGHT)
     }
 
     /// A lease just granted: `sent` before the request, answered at `raft_term`.
@@ -349,7 +356,8 @@ impl Renewals {
         self.note_raft_term(raft_term);
         let Some((place, sent)) = sent else { return false };
         // Whatever is due by now: a full stream has no time of its own to come back at.
-        let refill = self.in_flight.len() == LOW_WATER;
+        let (left, low) = (self.in_flight.len(), self.cap() / LOW_WATER);
+        let refill = left == low || (left < low && self.due.first().is_some_and(|at| at <= now));
         let Some(entry) = self.leases.at_mut(place) else { return refill };
         entry.sent = None;
         entry.extension = Some(Extension {
@@ -579,7 +587,8 @@ impl Renewals {
             });
         }
         let slack = self.min_ttl() / RENEWALS_PER_TTL / COALESCE;
-        while self.in_flight.len() < MAX_IN_FLIGHT
+        let cap = self.cap();
+        while self.in_flight.len() < cap
             && self.due.first().is_some_and(|at| at <= now.after(slack))
             && let Some((at, place)) = self.due.pop()
         {
@@ -645,7 +654,7 @@ impl Renewals {
     }
 
     fn next_wake(&self, now: BootTime) -> Option<BootTime> {
-        let send = self.due.first().filter(|_| self.in_flight.len() < MAX_IN_FLIGHT);
+        let send = self.due.first().filter(|_| self.in_flight.len() < self.cap());
         let send = match (send, self.reopen_at) {
             (Some(at), Some(reopen)) if !self.open => Some(at.max(reopen)),
             (send, _) => send,

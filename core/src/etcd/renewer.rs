@@ -19,7 +19,7 @@ use crate::protocol;
 use crate::term::TermShared;
 
 /// Room for what the machine may have outstanding; a full channel is a stalled stream.
-const CHANNEL: usize = 512;
+const CHANNEL: usize = 4096;
 /// How long the members are asked who leads etcd before a stream is opened: a wrong guess only costs a hop.
 const STATUS_BOUND: Duration = Duration::from_millis(250);
 
