@@ -334,9 +334,9 @@ void leadership_campaign_options_free(leadership_campaign_options *options);
 // after etcd can be reached again).
 //
 // options: or NULL for the defaults. term: a view, to be freed with leadership_term_free.
-// Errors: NOT_ELECTED (says who holds the key), COMPARE_FAILED, INVALID_ARGUMENT, UNAVAILABLE (also: another
-// campaign of this handle is under way or still being given up), TIMEOUT, CANCELLED (also by leadership_reset), PERMISSION_DENIED,
-// CLUSTER_CHANGED, CLOSED.
+// Errors: NOT_ELECTED (says who holds the key), COMPARE_FAILED, INVALID_ARGUMENT, UNAVAILABLE (also while another
+// campaign of this handle is under way; one that is being given up is waited for), TIMEOUT, CANCELLED (also by
+// leadership_reset), PERMISSION_DENIED, CLUSTER_CHANGED, CLOSED.
 leadership_error *leadership_campaign(const leadership_handle *handle,
                                       const leadership_campaign_options *options,
                                       uint64_t timeout_ms,

@@ -196,9 +196,9 @@ fn options_or_default(options: Option<&leadership_campaign_options>) -> Campaign
 /// after etcd can be reached again).
 ///
 /// options: or NULL for the defaults. term: a view, to be freed with leadership_term_free.
-/// Errors: NOT_ELECTED (says who holds the key), COMPARE_FAILED, INVALID_ARGUMENT, UNAVAILABLE (also: another
-/// campaign of this handle is under way or still being given up), TIMEOUT, CANCELLED (also by leadership_reset), PERMISSION_DENIED,
-/// CLUSTER_CHANGED, CLOSED.
+/// Errors: NOT_ELECTED (says who holds the key), COMPARE_FAILED, INVALID_ARGUMENT, UNAVAILABLE (also while another
+/// campaign of this handle is under way; one that is being given up is waited for), TIMEOUT, CANCELLED (also by
+/// leadership_reset), PERMISSION_DENIED, CLUSTER_CHANGED, CLOSED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn leadership_campaign(
     handle: *const leadership_handle,

@@ -69,7 +69,10 @@ start_etcd() {
         --log-level error --unsafe-no-fsync >"$etcd_folder/log" 2>&1 &
     etcd_pid=$!
     etcd=127.0.0.1:$client
-    "$program" --version | head -n 1
+    # Not `| head -n 1`: the program would be ended by SIGPIPE, at times, and with `pipefail` that counts as a failure.
+    local version
+    version=$("$program" --version)
+    echo "${version%%$'\n'*}"
 }
 
 echo "==> $language against the C libraries"

@@ -123,7 +123,7 @@ void many_threads_share_a_handle(leadership_client *client) {
             case 0:
                 ++wins;
                 break;
-            case LEADERSHIP_ERROR_INVALID_ARGUMENT: // another campaign of this handle is under way
+            case LEADERSHIP_ERROR_UNAVAILABLE: // another campaign of this handle is under way
             case LEADERSHIP_ERROR_NOT_ELECTED:
                 ++refused;
                 break;

@@ -10,13 +10,15 @@ mod history;
 mod watch;
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 
 use crate::client::Client;
 use crate::error::{Error, Reason, Result, show};
+use crate::io::Io;
 use crate::lease::Lease;
 use crate::options::{CampaignOptions, LeadershipOptions};
 use crate::protocol;
@@ -49,7 +51,8 @@ pub(crate) struct LeadershipShared {
     /// The same for those who wait for terms; made when the first one asks.
     terms: OnceLock<tokio::sync::watch::Sender<Option<Arc<TermShared>>>>,
     primary: AtomicBool,
-    campaigning: AtomicBool,
+    /// Whether a campaign is under way: [`IDLE`], [`WANTED`] or [`GIVEN_UP`].
+    campaigning: AtomicU8,
     state: Mutex<State>,
     /// Bumped by everything that ends what is under way.
     resets: Arc<Resets>,
@@ -72,7 +75,35 @@ impl LeadershipShared {
 
     /// Ends the campaign or the watch under way, if any.
     pub(crate) fn cancel_campaign(&self) {
+        self.give_campaign_up();
         self.resets.reset();
+    }
+
+    /// The campaign under way will not be waited for: the next one may wait for its end.
+    fn give_campaign_up(&self) {
+        let _ = self.campaigning.compare_exchange(WANTED, GIVEN_UP, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    /// One campaign at a time. One that is being given up is waited for, as long as a call may take.
+    async fn campaigning(self: &Arc<Self>, io: &Io) -> Result<Campaigning> {
+        let until = tokio::time::Instant::now() + io.etcd.timeout;
+        loop {
+            match self.campaigning.compare_exchange(IDLE, WANTED, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return Ok(Campaigning(self.clone())),
+                Err(GIVEN_UP) if tokio::time::Instant::now() < until => {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                Err(GIVEN_UP) => {
+                    let key = show(&self.key);
+                    return Err(Error::unavailable(format!("the last campaign for {key} is still being given up")));
+                }
+                Err(_) => {
+                    let key = show(&self.key);
+                    let message = format!("another campaign of this leadership for {key} is under way");
+                    return Err(Error::unavailable(message));
+                }
+            }
+        }
     }
 
     /// False, and nothing has begun, if the campaign was ended meanwhile: under the lock, so that either this sees
@@ -97,6 +128,13 @@ impl LeadershipShared {
         }
     }
 }
+
+/// No campaign is under way.
+const IDLE: u8 = 0;
+/// One is, and its caller waits for it.
+const WANTED: u8 = 1;
+/// One is, and nobody waits for it any more: it is being undone.
+const GIVEN_UP: u8 = 2;
 
 static NEXT_ID: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
 
@@ -145,7 +183,7 @@ impl Leadership {
                 options,
                 term: ArcSwapOption::empty(),
                 terms: OnceLock::new(),
-                campaigning: AtomicBool::new(false),
+                campaigning: AtomicU8::new(IDLE),
                 resets: Arc::default(),
             }),
         })
@@ -163,7 +201,8 @@ impl Leadership {
     ///
     /// # Errors
     /// `NotElected` (who holds the key), `CompareFailed` (one of the caller's compares), `InvalidArgument`,
-    /// `Unavailable` (also while another campaign of this leadership is under way or still being given up), `Timeout`,
+    /// `Unavailable` (also while another campaign of this leadership is under way; one that is being given up is waited
+    /// for, as long as a request may take), `Timeout`,
     /// `PermissionDenied`, `Cancelled` (by a reset), `ClusterChanged`, `Closed`, `Forked`.
     pub async fn campaign(&self, options: CampaignOptions) -> Result<TermHandle> {
         self.shared.client.ensure_usable()?;
@@ -171,24 +210,21 @@ impl Leadership {
         let set = self.set_lease_of_caller();
         let ttl = set.as_ref().map_or(options.ttl, Lease::ttl);
         crate::options::step_down_margin(self.shared.options.step_down_margin, ttl, self.shared.client.validity())?;
-        if self.shared.campaigning.swap(true, Ordering::AcqRel) {
-            return Err(Error::unavailable(format!(
-                "another campaign of this leadership for {} is under way, or still being given up",
-                show(self.key())
-            )));
-        }
-        let running = Campaigning(self.shared.clone());
         let lead = self.shared.clone();
         // From the call on: a reset may come before the I/O thread has looked at this.
         let resets = lead.resets.since();
+        let waiting = Waiting(&self.shared);
         let won = self
             .shared
             .client
             .run(move |io, cancel| async move {
-                let _running = running; // until it has ended, whether or not anybody waits for it
+                // Until it has ended, whether or not anybody waits for it.
+                let _running = lead.campaigning(&io).await?;
                 campaign::campaign(io, lead, options, set, resets, cancel).await
             })
-            .await?;
+            .await;
+        std::mem::forget(waiting);
+        let won = won?;
         let term = won.take().ok_or_else(|| Error::internal("a campaign was won without a term"))?;
         Ok(self.shared.handle(term))
     }
@@ -424,6 +460,15 @@ struct Campaigning(Arc<LeadershipShared>);
 
 impl Drop for Campaigning {
     fn drop(&mut self) {
-        self.0.campaigning.store(false, Ordering::Release);
+        self.0.campaigning.store(IDLE, Ordering::Release);
+    }
+}
+
+/// A caller that waits for its campaign. Dropped, it does not any more.
+struct Waiting<'a>(&'a LeadershipShared);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.give_campaign_up();
     }
 }

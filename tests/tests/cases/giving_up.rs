@@ -190,6 +190,39 @@ async fn a_put_that_arrives_late_takes_nothing(world: &World) {
 
 both_worlds!(a_put_that_arrives_late_takes_nothing, case_47_a_put_that_arrives_late_takes_nothing, case_47_live on V3_4);
 
+/// The next campaign of a leadership waits until the one that was given up has ended; beside one that somebody waits
+/// for, it is refused.
+async fn the_next_campaign_waits_for_one_given_up(world: &World) {
+    for end in [End::Dropped, End::Reset] {
+        let peer = world.peer(1);
+        let lead = peer.leadership("k");
+        let held = peer.faults.hold(Method::LeaseGrant, 1);
+        let mut first = Box::pin(lead.campaign(options("a")));
+        until_reached(&held, &mut first).await;
+        match lead.campaign(options("b")).await {
+            Err(Error::Unavailable { message }) => assert!(message.contains("is under way"), "{message}"),
+            other => panic!("two campaigns at once: {other:?}"),
+        }
+        match end {
+            End::Dropped => drop(first),
+            End::Reset => {
+                drop(lead.reset());
+                drop(first);
+            }
+        }
+        let (term, ()) = tokio::join!(lead.campaign(options("c")), async {
+            world.pass(Duration::from_millis(50)).await;
+            held.release();
+        });
+        assert!(term.unwrap().is_valid(), "{end:?}");
+        assert_eq!(world.get("k").await.map(|kv| kv.value), Some(b"c".to_vec()));
+        lead.reset().await.unwrap();
+        nothing_left(world, "k", &[], A_LEASE).await;
+    }
+}
+
+both_worlds!(the_next_campaign_waits_for_one_given_up, s7_the_next_campaign_waits, s7_the_next_waits_live on V3_7);
+
 /// The same as it was seen: the campaign lies in the socket of the stopped etcd leader, is given up through the other
 /// members, and the leader wakes. Whether etcd then applies it is etcd's; here three times in a row.
 async fn a_stopped_etcd_leader_wakes_with_the_put(world: &World) {
