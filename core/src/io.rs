@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::etcd::{Etcd, Failure, Level, Reader, Renewer, Subscription, Watcher};
 use crate::options::Validity;
 use crate::pages::{Pages, Slot};
-use crate::protocol::{self, Leader};
+use crate::protocol::{self, Key, Leader};
 use crate::resets::Resets;
 use crate::term::LeaseShared;
 
@@ -92,7 +92,7 @@ impl Io {
     }
 
     /// Watches a contender's key from now until it is forgotten.
-    pub(crate) fn keep_watch(&self, contender: u64, key: &[u8], resets: &Arc<Resets>) -> Reader<Level> {
+    pub(crate) fn keep_watch(&self, contender: u64, key: &Key, resets: &Arc<Resets>) -> Reader<Level> {
         let mut kept = self.kept.borrow_mut();
         let kept = kept.entry(contender).or_insert_with(|| Kept {
             resets: Arc::downgrade(resets),

@@ -63,13 +63,13 @@ impl Lease {
     /// `InvalidArgument` (`ttl`), `Unavailable`, `Timeout`, `PermissionDenied`, `Closed`, `Forked`.
     pub async fn grant(client: &Client, ttl: Duration, purpose: impl Into<String>) -> Result<Lease> {
         let secs = ttl_secs(ttl)?;
-        let purpose = purpose.into();
+        let purpose: String = purpose.into();
         let owner = client.clone();
         client
             .run(move |io, cancel| async move {
                 let mut granting = Granting::new(&io);
                 tokio::select! {
-                    granted = granting.grant(secs, purpose) => {
+                    granted = granting.grant(secs, purpose.into()) => {
                         let shared = granted?;
                         granting.keep();
                         Ok(Lease::of(shared, owner))
@@ -194,7 +194,7 @@ impl Granting {
         self.armed = false;
     }
 
-    pub(crate) async fn grant(&mut self, secs: i64, purpose: String) -> Result<Arc<LeaseShared>> {
+    pub(crate) async fn grant(&mut self, secs: i64, purpose: Arc<str>) -> Result<Arc<LeaseShared>> {
         self.armed = true;
         let got = match self.io.etcd.grant(self.id, secs).await {
             Ok(got) => got,

@@ -1,6 +1,7 @@
 //! What a client, a leadership and a campaign can be told; validated once, at construction (S13).
 //! Owns defaults (each with its reason), units and their checks; nothing here talks to etcd.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
@@ -194,7 +195,7 @@ fn within(argument: &str, value: Duration, least: Duration, most: Duration) -> R
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct LeadershipOptions {
-    pub(crate) purpose: String,
+    pub(crate) purpose: Arc<str>,
     pub(crate) takeover_delay: Duration,
     pub(crate) step_down_margin: Option<Duration>,
     pub(crate) campaign_window: Duration,
@@ -204,7 +205,7 @@ pub struct LeadershipOptions {
 impl Default for LeadershipOptions {
     fn default() -> Self {
         LeadershipOptions {
-            purpose: String::new(),
+            purpose: "".into(),
             takeover_delay: DEFAULT_TAKEOVER_DELAY,
             step_down_margin: None,
             campaign_window: DEFAULT_CAMPAIGN_WINDOW,
@@ -216,7 +217,7 @@ impl Default for LeadershipOptions {
 impl LeadershipOptions {
     /// What the leadership is for; appears in logs and errors.
     pub fn purpose(mut self, purpose: impl Into<String>) -> Self {
-        self.purpose = purpose.into();
+        self.purpose = purpose.into().into();
         self
     }
 

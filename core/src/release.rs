@@ -17,12 +17,9 @@ use crate::term::{Released, TermShared, TermState};
 /// A term was found lost: announces it, once, and releases in the background what it held.
 pub(crate) fn lost(io: &Rc<Io>, term: &Arc<TermShared>) {
     let reason = term.deadline.lost().unwrap_or(Reason::Expired);
-    let first = term.state.send_if_modified(|state| {
-        let first = !matches!(state, TermState::Lost(_));
-        if first {
-            *state = TermState::Lost(reason);
-        }
-        first
+    let first = term.state.change(|state| match state {
+        TermState::Lost(_) => None,
+        _ => Some(TermState::Lost(reason)),
     });
     if !first {
         return;

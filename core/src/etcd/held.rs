@@ -33,6 +33,10 @@ impl<T> Held<T> {
     pub(crate) fn insert(&mut self, id: i64, held: T) {
         let place = self.places.get(&id).copied().unwrap_or_else(|| {
             let slot = self.free.pop().unwrap_or_else(|| {
+                if self.slots.len() == self.slots.capacity() {
+                    // Not the double: a slot is large, and who holds thousands seldom comes to hold twice as many.
+                    self.slots.reserve_exact((self.slots.len() / 8).max(4));
+                }
                 self.slots.push(None);
                 u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
             });

@@ -280,6 +280,9 @@ impl Renewals {
     pub(crate) fn add_term(&mut self, term: Arc<TermShared>, shown: BootTime, now: BootTime) {
         let id = term.id;
         if let Some(entry) = self.leases.get_mut(term.guard.lease) {
+            if entry.terms.is_empty() {
+                entry.terms.reserve_exact(1); // nearly always the only one
+            }
             entry.terms.push(id);
         }
         self.unseen.insert((shown, id));
@@ -474,13 +477,7 @@ impl Renewals {
                 && entry.term.deadline.set(deadline.min(entry.shown.after(validity)), now, self.slept)
             {
                 entry.extended = now;
-                entry.term.state.send_if_modified(|state| {
-                    let jeopardy = *state == TermState::Jeopardy;
-                    if jeopardy {
-                        *state = TermState::Leading;
-                    }
-                    jeopardy
-                });
+                entry.term.state.change(|state| (state == TermState::Jeopardy).then_some(TermState::Leading));
             }
         }
     }
@@ -557,13 +554,7 @@ impl Renewals {
             let renewing = self.leases.get(lease.id).is_some_and(|lease| lease.renewing);
             let jeopardy_at = entry.extended.after(2 * (lease.ttl / RENEWALS_PER_TTL));
             if renewing && jeopardy_at <= now {
-                entry.term.state.send_if_modified(|state| {
-                    let leading = *state == TermState::Leading;
-                    if leading {
-                        *state = TermState::Jeopardy;
-                    }
-                    leading
-                });
+                entry.term.state.change(|state| (state == TermState::Leading).then_some(TermState::Jeopardy));
             }
             let lost_at = entry.term.deadline.lost_at();
             let next = if renewing && jeopardy_at > now { lost_at.min(jeopardy_at) } else { lost_at };
@@ -635,7 +626,7 @@ impl Renewals {
                 // would be begun of what `next_wake` says is due.
                 if !self.reads.values().any(|read| now.since(read.begun) < gap && read.terms.contains(id)) {
                     terms.push(*id);
-                    keys.push(entry.term.guard.key.clone());
+                    keys.push(entry.term.guard.key.to_vec());
                 }
             }
             if keys.is_empty() && self.unconfirmed.is_empty() {

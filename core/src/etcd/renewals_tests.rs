@@ -7,7 +7,7 @@ use super::*;
 use crate::clock::{Clock, VirtualClock};
 use crate::pages::Pages;
 use crate::protocol::Guard;
-use crate::term::{Deadline, Release};
+use crate::term::{Announced, Deadline, Release};
 
 const TTL: Duration = Duration::from_secs(5);
 const VALIDITY: Validity = Validity { drift_ppm: 10_000 };
@@ -55,7 +55,7 @@ impl Bench {
         let lease = Arc::new(LeaseShared {
             id,
             ttl: TTL,
-            purpose: String::new(),
+            purpose: "".into(),
             deadline: self.deadline(Duration::ZERO, now.after(VALIDITY.of(TTL))),
             confirmed: AtomicU64::new(0),
             closed: AtomicBool::new(false),
@@ -71,7 +71,7 @@ impl Bench {
         let term = Arc::new(TermShared {
             id,
             guard: Guard {
-                key: format!("k{id}").into_bytes(),
+                key: format!("k{id}").into_bytes().into(),
                 create: 10,
                 lease: lease.id,
             },
@@ -82,7 +82,7 @@ impl Bench {
             may_mark: true,
             deadline: self.deadline(Duration::from_millis(500), lease.deadline.at()),
             modified: AtomicI64::new(10),
-            state: tokio::sync::watch::Sender::new(TermState::Leading),
+            state: Announced::leading(),
             released: Release::default(),
         });
         self.machine.add_term(term.clone(), now, now);
@@ -402,7 +402,7 @@ async fn s9_a_loss_is_announced_the_step_down_margin_before_the_deadline_and_onc
     let [(left, reason)] = &announced[..] else { panic!("{announced:?}") };
     assert!(*left <= Duration::from_millis(500) && *left > Duration::from_millis(495), "{left:?}");
     assert!(reason.is_some());
-    assert_eq!(*term.state.borrow(), TermState::Jeopardy, "and jeopardy was shown before");
+    assert_eq!(term.state.get(), TermState::Jeopardy, "and jeopardy was shown before");
 }
 
 #[tokio::test(start_paused = true)]
@@ -414,10 +414,10 @@ async fn jeopardy_is_shown_also_before_the_first_renewal_of_a_term_that_is_kept_
     bench.step();
     bench.machine.set_renewing(1, true);
     bench.step();
-    assert_eq!(*term.state.borrow(), TermState::Leading);
+    assert_eq!(term.state.get(), TermState::Leading);
     bench.pass(2_100); // two renewal intervals and a bit, without an answer
     bench.step();
-    assert_eq!(*term.state.borrow(), TermState::Jeopardy);
+    assert_eq!(term.state.get(), TermState::Jeopardy);
 }
 
 #[tokio::test(start_paused = true)]

@@ -16,7 +16,7 @@ use super::level::Reader;
 use super::watches::{Action, Event, Level, Lost, Message, Watches};
 use super::wire::{Header, Namespace, bidi};
 use crate::clock::{Alarm, BootTime};
-use crate::protocol;
+use crate::protocol::{self, Key};
 use crate::term::TermShared;
 
 /// etcd's event type of a delete.
@@ -35,7 +35,7 @@ pub(crate) struct Watcher {
 /// One user of a key's level; dropping it ends the use.
 pub(crate) struct Subscription {
     watcher: Rc<Watcher>,
-    key: Vec<u8>,
+    key: Key,
     pub(crate) level: Reader<Level>,
 }
 
@@ -77,10 +77,10 @@ impl Watcher {
     }
 
     /// Watches a key until the subscription is dropped.
-    pub(crate) fn subscribe(self: &Rc<Self>, key: &[u8]) -> Subscription {
+    pub(crate) fn subscribe(self: &Rc<Self>, key: &Key) -> Subscription {
         Subscription {
             watcher: self.clone(),
-            key: key.to_vec(),
+            key: key.clone(),
             level: self.with(|machine, _, _| machine.subscribe(key)),
         }
     }
@@ -217,9 +217,9 @@ impl Watcher {
         self.tell(lost);
     }
 
-    async fn read(self: Rc<Self>, read: u64, keys: Vec<Vec<u8>>) {
-        let txn = protocol::get(keys.iter().map(Vec::as_slice));
-        let key = keys.first().map_or(&b""[..], Vec::as_slice);
+    async fn read(self: Rc<Self>, read: u64, keys: Vec<Key>) {
+        let txn = protocol::get(keys.iter().map(AsRef::as_ref));
+        let key = keys.first().map_or(&b""[..], AsRef::as_ref);
         let reply = match self.etcd.read("read of watched keys", key, &txn).await {
             Ok(got) => {
                 let kvs = (0..keys.len()).map(|index| got.body.kvs(index).first().cloned()).collect();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::level::{Reader, Writer};
 use crate::clock::BootTime;
 use crate::error::Error;
-use crate::protocol::KeyValue;
+use crate::protocol::{Key, KeyValue};
 use crate::term::TermShared;
 
 /// Silence after which the stream is probed: an idle one is not told from a dead one otherwise (progress requests go
@@ -28,7 +28,7 @@ pub(crate) struct Level {
     pub(crate) synced: bool,
     /// The revision this is known for: of the event, or of the store at the read.
     pub(crate) revision: i64,
-    /// The key; `None` = absent.
+    /// The key, without its name; `None` = absent.
     pub(crate) kv: Option<Arc<KeyValue>>,
     /// Key present: the revision of the delete event that came directly before the event of its creation.
     /// Key absent: the revision of the delete event seen. `None` after a read, or with a gap.
@@ -42,11 +42,11 @@ pub(crate) enum Action {
     /// Open a stream; the previous one is dropped. `advance`: on the next endpoint.
     Open { generation: u64, advance: bool },
     /// Ask for a watch of `key` under `id`, from revision `start` (0 = from now).
-    Create { id: i64, key: Vec<u8>, start: i64 },
+    Create { id: i64, key: Key, start: i64 },
     /// Give a watch up.
     Cancel { id: i64 },
     /// Read these keys linearizably, in one transaction.
-    Read { read: u64, keys: Vec<Vec<u8>> },
+    Read { read: u64, keys: Vec<Key> },
 }
 
 /// A message of the stream.
@@ -80,7 +80,7 @@ enum Phase {
 }
 
 struct Watched {
-    key: Vec<u8>,
+    key: Key,
     /// Its id on the stream of now; an id is never used twice.
     id: i64,
     phase: Phase,
@@ -95,8 +95,8 @@ struct Watched {
 pub(crate) struct Lost(pub(crate) Arc<TermShared>);
 
 pub(crate) struct Watches {
-    keys: BTreeMap<Vec<u8>, Watched>,
-    ids: HashMap<i64, Vec<u8>>,
+    keys: BTreeMap<Key, Watched>,
+    ids: HashMap<i64, Key>,
     next_id: i64,
     generation: u64,
     open: bool,
@@ -106,9 +106,9 @@ pub(crate) struct Watches {
     probe: Option<i64>,
     failures: u32,
     reopen_at: Option<BootTime>,
-    reads: HashMap<u64, Vec<Vec<u8>>>,
+    reads: HashMap<u64, Vec<Key>>,
     next_read: u64,
-    to_read: Vec<Vec<u8>>,
+    to_read: Vec<Key>,
     reread: Duration,
     reread_at: Option<BootTime>,
 }
@@ -136,9 +136,9 @@ impl Watches {
     }
 
     /// Another user of a key's level.
-    pub(crate) fn subscribe(&mut self, key: &[u8]) -> Reader<Level> {
-        let watched = self.keys.entry(key.to_vec()).or_insert_with(|| Watched {
-            key: key.to_vec(),
+    pub(crate) fn subscribe(&mut self, key: &Key) -> Reader<Level> {
+        let watched = self.keys.entry(key.clone()).or_insert_with(|| Watched {
+            key: key.clone(),
             id: 0,
             phase: Phase::New,
             floor: 0,
@@ -173,6 +173,9 @@ impl Watches {
         {
             term.deadline.end(reason);
             return Some(Lost(term));
+        }
+        if watched.terms.is_empty() {
+            watched.terms.reserve_exact(1); // nearly always the only one
         }
         watched.terms.push(term);
         None
@@ -392,7 +395,7 @@ impl Watches {
         }
     }
 
-    fn read(&mut self, keys: Vec<Vec<u8>>, out: &mut Vec<Action>) {
+    fn read(&mut self, keys: Vec<Key>, out: &mut Vec<Action>) {
         self.next_read += 1;
         self.reads.insert(self.next_read, keys.clone());
         out.push(Action::Read {
@@ -426,6 +429,12 @@ impl Watches {
     }
 }
 
+/// A key as its level holds it: whoever watches it knows its name.
+fn nameless(mut kv: KeyValue) -> Arc<KeyValue> {
+    kv.key = Vec::new();
+    Arc::new(kv)
+}
+
 /// `interval` ± 20 % from now.
 fn spread(now: BootTime, interval: Duration, jitter: u64) -> BootTime {
     let percent = 80 + u32::try_from(jitter % 1000).unwrap_or(0) * 40 / 1000;
@@ -454,7 +463,7 @@ impl Watched {
                     } else if level.kv.as_ref().is_none_or(|old| old.create_revision != kv.create_revision) {
                         level.deleted = None;
                     }
-                    level.kv = Some(Arc::new(kv));
+                    level.kv = Some(nameless(kv));
                 }
                 Event::Delete { revision } => {
                     level.kv = None;
@@ -482,7 +491,7 @@ impl Watched {
             // Where events are ahead of the read they stand; else it tells what no event has, and the history is a gap.
             if !ahead && !same {
                 level.revision = known;
-                level.kv = kv.map(Arc::new);
+                level.kv = kv.map(nameless);
                 level.deleted = None;
             }
             level.revision = level.revision.max(known);

@@ -59,7 +59,7 @@ impl Bench {
 
     /// A key watched, created, and read as this at `revision`. Its id and level.
     fn live(&mut self, kv: Option<KeyValue>, revision: i64) -> (i64, Reader<Level>) {
-        let level = self.machine.subscribe(b"k");
+        let level = self.machine.subscribe(&Key::from(*b"k"));
         let actions = self.step();
         let id = create(&actions).0;
         self.created(id);
@@ -85,7 +85,7 @@ fn kv(create_revision: i64, mod_revision: i64) -> KeyValue {
 #[test]
 fn s11_a_watch_is_made_without_a_gap_created_then_read_then_events_above_the_read() {
     let mut bench = Bench::new();
-    let level = bench.machine.subscribe(b"k");
+    let level = bench.machine.subscribe(&Key::from(*b"k"));
     let actions = bench.step();
     assert!(matches!(actions[0], Action::Open { advance: false, .. }));
     let (id, start) = create(&actions);
@@ -173,8 +173,8 @@ fn case_30_a_silent_stream_is_probed_and_rebuilt_but_not_over_and_over() {
 #[test]
 fn a_refused_creation_is_told_by_its_place_not_its_id() {
     let mut bench = Bench::new();
-    let level = bench.machine.subscribe(b"a");
-    let other = bench.machine.subscribe(b"b");
+    let level = bench.machine.subscribe(&Key::from(*b"a"));
+    let other = bench.machine.subscribe(&Key::from(*b"b"));
     let actions = bench.step();
     assert_eq!(actions.iter().filter(|a| matches!(a, Action::Create { .. })).count(), 2);
     bench.message(Message {
@@ -218,7 +218,7 @@ fn s15_an_absence_read_again_hides_no_strangers_win_and_loss_from_the_takeover_d
 fn the_last_user_ends_the_watch() {
     let mut bench = Bench::new();
     let (id, _level) = bench.live(None, 1);
-    let _second = bench.machine.subscribe(b"k");
+    let _second = bench.machine.subscribe(&Key::from(*b"k"));
     let mut out = Vec::new();
     bench.machine.unsubscribe(b"k", &mut out);
     assert!(out.is_empty());

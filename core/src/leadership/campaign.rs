@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::LeadershipShared;
@@ -19,7 +18,7 @@ use crate::lease::{Granting, Lease};
 use crate::options::{CampaignOptions, DEFAULT_TAKEOVER_DELAY, step_down_margin, ttl_secs};
 use crate::protocol::{self, Campaign, CampaignReply, Guard, KeyValue, Leader, TxnReply};
 use crate::resets::Since;
-use crate::term::{Deadline, LeaseShared, Release, TermShared, TermState};
+use crate::term::{Announced, Deadline, LeaseShared, Release, TermShared};
 
 pub(super) async fn campaign(
     io: Rc<Io>,
@@ -398,7 +397,7 @@ impl Attempt {
 
     async fn read_proof(&self, win: &Win) -> Result<Proof> {
         let key = &win.guard.key;
-        let txn = protocol::get([key.as_slice()]);
+        let txn = protocol::get([&**key]);
         let got = self.io.etcd.read("proof of a win", key, &txn).await.map_err(Failure::into_error)?;
         let kv = got.body.kvs(0).first();
         if !win.guard.holds(kv) {
@@ -468,7 +467,7 @@ impl Attempt {
             may_mark: self.may_mark,
             deadline: Deadline::start(self.io.slot()?, clock, margin, deadline),
             modified: AtomicI64::new(win.guard.create),
-            state: watch::Sender::new(TermState::Leading),
+            state: Announced::leading(),
             released: Release::default(),
         });
         if !self.lead.begin(&term, &self.resets) {

@@ -44,7 +44,7 @@ pub struct Leadership {
 pub(crate) struct LeadershipShared {
     pub(crate) id: u64,
     pub(crate) client: Client,
-    pub(crate) key: Vec<u8>,
+    pub(crate) key: protocol::Key,
     pub(crate) options: LeadershipOptions,
     /// The last term, ended or not. Read without a lock: `check` is a hot path.
     pub(crate) term: ArcSwapOption<TermShared>,
@@ -172,7 +172,7 @@ impl Leadership {
             shared: Arc::new(LeadershipShared {
                 id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
                 client: client.clone(),
-                key,
+                key: key.into(),
                 primary: AtomicBool::new(options.primary_watch),
                 state: Mutex::new(State {
                     value: Vec::new(),

@@ -12,6 +12,9 @@ pub(crate) use transactions::{
     leader, leader_reply, register, registered, release, release_at, surrender,
 };
 
+/// The key of an election: many parts hold it, so it is there once.
+pub(crate) type Key = std::sync::Arc<[u8]>;
+
 /// How a compare compares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]

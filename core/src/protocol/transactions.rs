@@ -1,12 +1,12 @@
 //! Every transaction of the single-key kind, built and read: register, campaign, guard, release, look.
 //! Owns their exact content; `leadership/` decides which to send, and `etcd/` sends it.
 
-use super::{Compare, KeyValue, Leader, Mark, Op, OpReply, Target, Txn, TxnReply, mark_key, registration_key};
+use super::{Compare, Key, KeyValue, Leader, Mark, Op, OpReply, Target, Txn, TxnReply, mark_key, registration_key};
 
 /// The compares that make a transaction fail unless this very term still holds the key. Never the value (ABA).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Guard {
-    pub(crate) key: Vec<u8>,
+    pub(crate) key: Key,
     pub(crate) create: i64,
     pub(crate) lease: i64,
 }
@@ -160,7 +160,7 @@ pub(crate) fn guarded(guard: &Guard, user: Txn) -> Txn {
     Txn {
         when: guard.compares(),
         then: vec![Op(super::OpKind::Txn(user))],
-        otherwise: vec![Op::get(guard.key.clone())],
+        otherwise: vec![Op::get(&*guard.key)],
     }
 }
 
@@ -204,8 +204,8 @@ pub(crate) fn release(guard: &Guard, modified: i64, mark: Option<i64>) -> Txn {
 pub(crate) fn surrender(guard: &Guard) -> Txn {
     Txn {
         when: guard.compares(),
-        then: vec![Op::delete(guard.key.clone())],
-        otherwise: vec![Op::get(guard.key.clone())],
+        then: vec![Op::delete(&*guard.key)],
+        otherwise: vec![Op::get(&*guard.key)],
     }
 }
 

@@ -1,6 +1,7 @@
 //! A term: one uninterrupted reign, and the lease it hangs on, as every part of the core shares them.
 //! Owns what they are; extending them is the renewals', ending a term with its key the leadership's.
 
+mod announced;
 mod cell;
 mod deadline;
 
@@ -9,11 +10,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 use crate::error::{Reason, show};
 use crate::protocol::Guard;
 
+pub(crate) use announced::Announced;
 pub(crate) use deadline::Deadline;
 
 /// What a term says of itself, as the last announcement left it. Ask [`TermHandle::is_valid`](crate::TermHandle::is_valid) before an act.
@@ -33,7 +35,7 @@ pub(crate) struct LeaseShared {
     pub(crate) id: i64,
     /// As granted: etcd raises small ones.
     pub(crate) ttl: Duration,
-    pub(crate) purpose: String,
+    pub(crate) purpose: Arc<str>,
     pub(crate) deadline: Deadline,
     /// How many renewals were confirmed.
     pub(crate) confirmed: AtomicU64,
@@ -57,7 +59,7 @@ pub(crate) struct TermShared {
     pub(crate) deadline: Deadline,
     /// MOD(key) after the holder's last own write: older events and reads say nothing (S6).
     pub(crate) modified: AtomicI64,
-    pub(crate) state: watch::Sender<TermState>,
+    pub(crate) state: Announced,
     pub(crate) released: Release,
 }
 
