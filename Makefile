@@ -7,7 +7,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 # Recipes print their own headings; several at once would mix them up, and cargo uses all cores by itself.
 .NOTPARALLEL:
-.PHONY: help demo test test-rust test-c test-cpp test-python etcd lint header fmt bench clean setup-build setup-test
+.PHONY: help demo test test-rust test-c test-cpp test-python etcd lint header fmt bench bench-quick faults clean setup-build setup-test
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -67,6 +67,11 @@ bench: setup-test etcd ## our figures, as ratios measured in one run (5 min; doc
 bench-quick: setup-test etcd ## the same in short, under 2 min
 	@echo "==> bench, short form"
 	@$(CARGO) bench --quiet -p leadership-bench -- --quick
+
+# FAULTS chooses: scenarios, --etcd, --ttl, --keys, --trials (docs/faults.md).
+faults: setup-test etcd ## what etcd, networks and stopped processes do to leaders, on etcd 3.4 and 3.7 (hours; docs/faults.md)
+	@echo "==> faults"
+	@$(CARGO) run --quiet -p leadership-faults -- $(FAULTS)
 
 clean: ## removes what was built, the etcd servers included
 	@rm -rf $(TARGET) .cache

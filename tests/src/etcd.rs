@@ -196,7 +196,8 @@ impl Etcd {
         self.restart_all().await
     }
 
-    async fn restart_each(&self, indexes: &[usize]) -> Result<(), String> {
+    /// [`restart`](Self::restart) of several at once, as a quorum that was lost must be.
+    pub async fn restart_each(&self, indexes: &[usize]) -> Result<(), String> {
         for &index in indexes {
             self.member(index).kill_now();
         }

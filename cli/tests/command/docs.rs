@@ -22,7 +22,7 @@ fn sources(folder: &Path, text: &mut String) {
 fn every_test_that_the_safety_page_names_exists() {
     let page = std::fs::read_to_string(root().join("docs/safety.md")).unwrap();
     let mut code = String::new();
-    for folder in ["core/src", "core/tests", "ffi/src", "ffi/tests", "tests/tests", "cli/tests"] {
+    for folder in ["core/src", "core/tests", "ffi/src", "ffi/tests", "tests/tests", "tests/faults", "cli/tests"] {
         sources(&root().join(folder), &mut code);
     }
     let words = page.split('`').skip(1).step_by(2);

@@ -1,0 +1,276 @@
+//! The referee: what etcd really held, and when that was known, by `boot_ns`, on a way that no fault touches.
+//! Owns watching every member and reading linearizably beside it; comparing that with what holders said is `verdict`'s.
+//!
+//! It watches through all members at once, since any of them may be stopped: an event has come when the first brings it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use etcd_client::WatchOptions;
+use etcd_client::proto::{PbEvent, PbRangeRequest};
+use leadership_core::Clock;
+use leadership_testkit::wire_from_channel;
+use leadership_tests::raw::Raw;
+
+/// Between two linearizable reads.
+const READ_EVERY: Duration = Duration::from_millis(200);
+/// A member that has not answered by then is asked no longer.
+const READ_WITHIN: Duration = Duration::from_secs(1);
+/// Before a broken watch is made again.
+const AGAIN_AFTER: Duration = Duration::from_millis(50);
+/// `EventType::DELETE` on the wire.
+const DELETE: i32 = 1;
+
+/// What became of a key at a revision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It was created then.
+    Created,
+    /// It was written again, still the key that was created at this revision.
+    Written(i64),
+    /// It was deleted.
+    Deleted,
+}
+
+/// How long a key was held under one creation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reign {
+    /// The revision of its creation: the token of its term.
+    pub create: i64,
+    /// When its creation was known.
+    pub known: u64,
+    /// When its end was first known, from any member, and nobody could rightly claim it any more; `None` while it holds.
+    pub gone: Option<u64>,
+    /// When every member that told of its end had told of it: a follower may apply it a heartbeat (100 ms) later.
+    pub gone_everywhere: Option<u64>,
+    /// How often it was written again: moves to a fresh lease among them.
+    pub writes: u32,
+}
+
+/// Everything the referee has seen.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// By key and revision: what, and when each member told of it.
+    changes: BTreeMap<(String, i64), (Change, Vec<u64>)>,
+    /// By key: reads that did not show it as created then, by revision, and when they had ended.
+    absences: BTreeMap<(String, i64), u64>,
+    /// Linearizable reads that were answered.
+    pub reads: u64,
+    /// The creation of each key that the last read showed.
+    pub present: BTreeMap<String, i64>,
+}
+
+impl Seen {
+    pub(crate) fn tell(&mut self, key: &str, revision: i64, change: Change, at: u64) {
+        self.changes.entry((key.to_owned(), revision)).or_insert((change, Vec::new())).1.push(at);
+    }
+
+    /// A linearizable read at `revision`, over by `at`, showed these keys, with their creations.
+    fn read(&mut self, revision: i64, present: BTreeMap<String, i64>, at: u64) {
+        self.reads += 1;
+        // Whatever was there before and is not now had gone by the end of the read, whoever tells of it later. A read
+        // from before its creation says nothing, so the revision is kept.
+        let gone: Vec<_> = self.present.iter().filter(|(key, create)| present.get(*key) != Some(create)).collect();
+        for (key, create) in gone {
+            if *create <= revision {
+                self.absences.entry((key.clone(), *create)).or_insert(at);
+            }
+        }
+        self.present = present;
+    }
+
+    /// The reigns of a key, in order.
+    #[must_use]
+    pub fn reigns(&self, key: &str) -> Vec<Reign> {
+        let mut reigns: Vec<Reign> = Vec::new();
+        for ((_, revision), (change, told)) in self.changes.range((key.to_owned(), i64::MIN)..=(key.to_owned(), i64::MAX)) {
+            let last = reigns.last_mut();
+            let (at, latest) = (told.iter().min().copied().unwrap_or(0), told.iter().max().copied());
+            match (change, last) {
+                (Change::Created, last) => {
+                    // The delete before it was not told (compacted away): its end was known by now at the latest.
+                    if let Some(last) = last.filter(|last| last.gone.is_none()) {
+                        last.gone = Some(at);
+                    }
+                    reigns.push(Reign {
+                        create: *revision,
+                        known: at,
+                        gone: None,
+                        gone_everywhere: None,
+                        writes: 0,
+                    });
+                }
+                (Change::Written(create), Some(last)) if last.create == *create => last.writes += 1,
+                (Change::Deleted, Some(last)) if last.gone.is_none() => {
+                    (last.gone, last.gone_everywhere) = (Some(at), latest);
+                }
+                (Change::Written(_) | Change::Deleted, _) => {}
+            }
+        }
+        for reign in &mut reigns {
+            if let Some(absent) = self.absences.get(&(key.to_owned(), reign.create)) {
+                reign.gone = Some(reign.gone.map_or(*absent, |gone| gone.min(*absent)));
+            }
+        }
+        reigns
+    }
+}
+
+/// The referee at work, on a thread of its own. Dropping it ends it.
+pub struct Referee {
+    seen: Arc<Mutex<Seen>>,
+    runtime: Option<tokio::runtime::Runtime>,
+}
+
+impl Referee {
+    /// Watches and reads everything under `prefix`, straight at these members.
+    pub fn start(endpoints: &[String], prefix: &str) -> Result<Referee, String> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("referee").enable_all().build();
+        let runtime = runtime.map_err(|e| format!("no runtime for the referee: {e}"))?;
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let mut members = Vec::new();
+        for endpoint in endpoints {
+            let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{endpoint}")).map_err(|e| e.to_string())?;
+            let _inside = runtime.enter();
+            let channel = endpoint.connect_timeout(READ_WITHIN).tcp_nodelay(true).connect_lazy();
+            members.push(Raw::new(wire_from_channel(channel)));
+        }
+        for member in &members {
+            runtime.spawn(watch(member.clone(), prefix.to_owned(), seen.clone()));
+        }
+        runtime.spawn(read(members, prefix.to_owned(), seen.clone()));
+        Ok(Referee {
+            seen,
+            runtime: Some(runtime),
+        })
+    }
+
+    /// What it has seen so far.
+    pub fn seen(&self) -> MutexGuard<'_, Seen> {
+        lock(&self.seen)
+    }
+}
+
+impl Drop for Referee {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
+    seen.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A key of an election, not one that the library keeps beside it.
+fn is_election(key: &str) -> bool {
+    ![".candidates/", ".resigned", ".paused"].iter().any(|other| key.contains(other))
+}
+
+fn end_of(prefix: &str) -> Vec<u8> {
+    let mut end = prefix.as_bytes().to_vec();
+    end.push(0xff);
+    end
+}
+
+async fn watch(member: Raw, prefix: String, seen: Arc<Mutex<Seen>>) {
+    let clock = Clock::boot();
+    // From the first revision on: the cluster is the referee's own, and what was before it is compared, too.
+    let mut next = 1;
+    loop {
+        if let Ok(mut stream) = member.watch() {
+            let options = WatchOptions::new().with_key(prefix.clone()).with_range(end_of(&prefix)).with_start_revision(next);
+            stream.send(options);
+            while let Ok(reply) = stream.next().await {
+                let at = clock.now().0;
+                if reply.compact_revision > 0 {
+                    next = next.max(reply.compact_revision);
+                }
+                if reply.canceled {
+                    break;
+                }
+                let mut seen = lock(&seen);
+                for event in &reply.events {
+                    next = next.max(note(&mut seen, event, at) + 1);
+                }
+            }
+        }
+        tokio::time::sleep(AGAIN_AFTER).await;
+    }
+}
+
+/// Notes an event; its revision.
+fn note(seen: &mut Seen, event: &PbEvent, at: u64) -> i64 {
+    let Some(kv) = &event.kv else { return 0 };
+    let key = String::from_utf8_lossy(&kv.key);
+    if is_election(&key) {
+        let change = if event.r#type == DELETE {
+            Change::Deleted
+        } else if kv.create_revision == kv.mod_revision {
+            Change::Created
+        } else {
+            Change::Written(kv.create_revision)
+        };
+        seen.tell(&key, kv.mod_revision, change, at);
+    }
+    kv.mod_revision
+}
+
+async fn read(members: Vec<Raw>, prefix: String, seen: Arc<Mutex<Seen>>) {
+    let clock = Clock::boot();
+    let mut newest = 0;
+    for member in members.iter().cycle() {
+        let request = PbRangeRequest {
+            key: prefix.clone().into(),
+            range_end: end_of(&prefix),
+            keys_only: true,
+            ..PbRangeRequest::default()
+        };
+        let asked = tokio::time::timeout(READ_WITHIN, member.range(request)).await;
+        if let Ok(Ok(reply)) = asked {
+            let at = clock.now().0;
+            let revision = reply.header.map_or(0, |header| header.revision);
+            // An old etcd may answer from the past after its process was stopped (etcd #20418).
+            if revision >= newest {
+                newest = revision;
+                let keys = reply.kvs.iter().map(|kv| (String::from_utf8_lossy(&kv.key).into_owned(), kv.create_revision));
+                lock(&seen).read(revision, keys.filter(|(key, _)| is_election(key)).collect(), at);
+            }
+        }
+        tokio::time::sleep(READ_EVERY).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reign_lasts_from_a_creation_to_its_end_whatever_is_written_between() {
+        let mut seen = Seen::default();
+        seen.tell("k", 5, Change::Created, 100);
+        seen.tell("k", 7, Change::Written(5), 110);
+        seen.tell("k", 9, Change::Deleted, 130);
+        seen.tell("k", 9, Change::Deleted, 120); // another member told earlier
+        seen.tell("k", 9, Change::Deleted, 140);
+        seen.tell("k", 10, Change::Created, 150);
+        seen.tell("l", 6, Change::Created, 105);
+        let reign = |create, known, gone, gone_everywhere, writes| Reign { create, known, gone, gone_everywhere, writes };
+        assert_eq!(seen.reigns("k"), [reign(5, 100, Some(120), Some(140), 1), reign(10, 150, None, None, 0)]);
+    }
+
+    #[test]
+    fn a_read_that_misses_a_key_is_its_end_before_any_event_comes() {
+        let mut seen = Seen::default();
+        seen.tell("k", 5, Change::Created, 100);
+        let shown = |create| BTreeMap::from([("k".to_owned(), create)]);
+        seen.read(6, shown(5), 110);
+        seen.read(8, shown(8), 150); // deleted, and another's by now
+        seen.tell("k", 7, Change::Deleted, 180);
+        seen.tell("k", 8, Change::Created, 181);
+        assert_eq!(seen.reigns("k").first().and_then(|reign| reign.gone), Some(150));
+        assert_eq!(seen.reigns("k").last().and_then(|reign| reign.gone), None);
+    }
+}
