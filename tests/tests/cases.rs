@@ -8,6 +8,8 @@ mod campaign;
 mod steps;
 #[path = "cases/keeping.rs"]
 mod keeping;
+#[path = "cases/hedging.rs"]
+mod hedging;
 #[path = "cases/giving_up.rs"]
 mod giving_up;
 #[path = "cases/deadlines.rs"]

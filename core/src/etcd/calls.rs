@@ -22,11 +22,10 @@ use crate::options::ClientOptions;
 use crate::protocol::{Txn, TxnReply};
 
 /// Kinds of traffic, each with its own sticky endpoint: a member that is stopped in order refuses calls at once and
-/// keeps its streams for 7 s.
+/// keeps its streams for 7 s. Renewals and their confirming reads choose their members themselves (`streams`, `reads`).
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Kind {
     Calls,
-    Renewals,
     Watches,
 }
 
@@ -95,7 +94,7 @@ pub(crate) struct Etcd {
     pub(crate) clock: Clock,
     pub(crate) namespace: Namespace,
     endpoints: Vec<Endpoint>,
-    sticky: [Cell<usize>; 3],
+    sticky: [Cell<usize>; 2],
     cluster: RefCell<Cluster>,
     credentials: Option<(String, String)>,
     pub(crate) timeout: Duration,
@@ -139,10 +138,9 @@ impl Etcd {
     }
 
     fn sticky(&self, kind: Kind) -> &Cell<usize> {
-        let [calls, renewals, watches] = &self.sticky;
+        let [calls, watches] = &self.sticky;
         match kind {
             Kind::Calls => calls,
-            Kind::Renewals => renewals,
             Kind::Watches => watches,
         }
     }
@@ -153,11 +151,6 @@ impl Etcd {
         if sticky.get() % self.endpoints.len().max(1) == from {
             sticky.set((from + 1) % self.endpoints.len().max(1));
         }
-    }
-
-    /// Moves this kind of traffic to endpoint `to`.
-    pub(crate) fn prefer(&self, kind: Kind, to: usize) {
-        self.sticky(kind).set(to);
     }
 
     pub(crate) fn endpoints(&self) -> &[Endpoint] {
@@ -202,6 +195,40 @@ impl Etcd {
     ) -> std::result::Result<Got<TxnReply>, Failure> {
         debug_assert!(txn.is_read_only());
         self.txn(self.repeatable(what, key), txn).await
+    }
+
+    /// [`txn`](Self::txn) by way of one member, whatever comes of it: for whoever tries the others by himself.
+    pub(crate) async fn txn_at(
+        &self,
+        endpoint: &Endpoint,
+        ask: Ask<'_>,
+        txn: &Txn,
+    ) -> std::result::Result<Got<TxnReply>, Failure> {
+        let (path, request) = ("/etcdserverpb.KV/Txn", self.namespace.txn(txn));
+        let mut renewed = false;
+        loop {
+            let sent = self.clock.now();
+            let error = match self.attempt::<_, PbTxnResponse>(endpoint, path, &request, ask, ask.total).await {
+                Ok(body) => {
+                    return Ok(Got {
+                        header: body.header(),
+                        body: self.namespace.reply(body),
+                        first_sent: sent,
+                        sent,
+                        repeated: false,
+                    });
+                }
+                Err(Verdict::Token) if !std::mem::replace(&mut renewed, true) => {
+                    *endpoint.token.borrow_mut() = Token::Unknown;
+                    continue;
+                }
+                Err(Verdict::Token) => denied(endpoint, "invalid auth token"),
+                Err(Verdict::Final(error)) => error,
+                Err(Verdict::ElsewhereUnapplied(message)) => Error::unavailable(message),
+                Err(Verdict::ElsewhereUnknown(message)) => return Err(Failure::Unknown(message)),
+            };
+            return Err(Failure::NotApplied(error));
+        }
     }
 
     /// A call that may be sent again.

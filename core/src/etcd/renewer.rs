@@ -1,18 +1,21 @@
-//! The keepalive stream and the confirming reads, as the renewals machine asks for them.
-//! Owns the one stream of a client and the alarm; every decision is the machine's.
+//! The keepalive streams and the confirming reads, as the renewals machine asks for them.
+//! Owns the streams' tasks and the alarm; every decision is the machine's.
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use etcd_client::proto::{PbLeaseKeepAliveRequest, PbLeaseKeepAliveResponse};
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::calls::{Ask, Etcd, Kind};
-use super::endpoint::Token;
+use super::calls::{Ask, Etcd};
+use super::endpoint::{Endpoint, Token};
 use super::renewals::{Action, ReadReply, Renewals};
+use super::streams::Step;
 use super::wire::{Header, bidi};
 use crate::clock::{Alarm, BootTime};
 use crate::protocol;
@@ -20,7 +23,7 @@ use crate::term::TermShared;
 
 /// Room for what the machine may have outstanding; a full channel is a stalled stream.
 const CHANNEL: usize = 4096;
-/// How long the members are asked who leads etcd before a stream is opened: a wrong guess only costs a hop.
+/// How long the members are asked who leads etcd: a wrong guess only costs a hop.
 const STATUS_BOUND: Duration = Duration::from_millis(250);
 
 /// Shared by the tasks of the I/O thread.
@@ -28,10 +31,11 @@ pub(crate) struct Renewer {
     etcd: Rc<Etcd>,
     machine: RefCell<Renewals>,
     wake: Notify,
-    lost: mpsc::UnboundedSender<std::sync::Arc<TermShared>>,
+    lost: mpsc::UnboundedSender<Arc<TermShared>>,
 }
 
 struct Stream {
+    id: u64,
     requests: mpsc::Sender<PbLeaseKeepAliveRequest>,
     task: AbortHandle,
 }
@@ -47,7 +51,7 @@ impl Renewer {
     pub(crate) fn new(
         etcd: Rc<Etcd>,
         machine: Renewals,
-        lost: mpsc::UnboundedSender<std::sync::Arc<TermShared>>,
+        lost: mpsc::UnboundedSender<Arc<TermShared>>,
     ) -> Rc<Renewer> {
         Rc::new(Renewer {
             etcd,
@@ -60,25 +64,27 @@ impl Renewer {
     /// Runs `f` on the machine, then lets it do what has become due.
     pub(crate) fn with<T>(&self, f: impl FnOnce(&mut Renewals, BootTime) -> T) -> T {
         let mut machine = self.machine.borrow_mut();
+        let now = self.etcd.clock.now();
         machine.note_slept(self.etcd.clock.suspended());
-        machine.note_raft_term(self.etcd.raft_term()); // whichever call has seen it (S2: the highest seen)
-        let answer = f(&mut machine, self.etcd.clock.now());
+        machine.note_raft_term(self.etcd.raft_term(), now); // whichever call has seen it (S2: the highest seen)
+        let answer = f(&mut machine, now);
         self.wake.notify_one();
         answer
     }
 
     /// Runs until it is dropped.
     pub(crate) async fn run(self: Rc<Self>, mut alarm: Alarm) {
-        let mut stream: Option<Stream> = None;
+        let mut streams: Vec<Stream> = Vec::new();
         let mut actions = Vec::new();
         loop {
             let next = {
                 let mut machine = self.machine.borrow_mut();
-                machine.note_raft_term(self.etcd.raft_term());
-                machine.step(self.etcd.clock.now(), &mut actions)
+                let now = self.etcd.clock.now();
+                machine.note_raft_term(self.etcd.raft_term(), now);
+                machine.step(now, &mut actions)
             };
             for action in actions.drain(..) {
-                self.act(action, &mut stream);
+                self.act(action, &mut streams);
             }
             match next {
                 Some(at) => tokio::select! {
@@ -90,29 +96,26 @@ impl Renewer {
         }
     }
 
-    fn act(self: &Rc<Self>, action: Action, stream: &mut Option<Stream>) {
+    fn act(self: &Rc<Self>, action: Action, streams: &mut Vec<Stream>) {
         match action {
-            Action::Open { generation, advance } => {
+            Action::Stream(Step::Open { stream: id, member }) => {
                 let (requests, receiver) = mpsc::channel(CHANNEL);
-                let task = tokio::task::spawn_local(self.clone().converse(generation, advance, receiver));
-                *stream = Some(Stream {
-                    requests,
-                    task: task.abort_handle(),
-                });
+                let task = tokio::task::spawn_local(self.clone().converse(id, member, receiver)).abort_handle();
+                streams.retain(|stream| !stream.requests.is_closed()); // whose tasks have ended
+                streams.push(Stream { id, requests, task });
             }
-            Action::Send { lease } => {
+            Action::Stream(Step::Close { stream }) => streams.retain(|open| open.id != stream),
+            Action::Stream(Step::Ask) => {
+                tokio::task::spawn_local(self.clone().find_leader());
+            }
+            Action::Send { stream, lease } => {
                 // A full or closed channel: the reply will not come, and the machine's bound finds out.
-                if let Some(stream) = stream {
+                if let Some(stream) = streams.iter().rfind(|open| open.id == stream) {
                     let _ = stream.requests.try_send(PbLeaseKeepAliveRequest { id: lease });
                 }
             }
-            Action::Read {
-                read,
-                keys,
-                bound,
-                advance,
-            } => {
-                tokio::task::spawn_local(self.clone().confirm(read, keys, bound, advance));
+            Action::Read { read, member, keys, bound } => {
+                tokio::task::spawn_local(self.clone().confirm(read, member, keys, bound));
             }
             Action::Lost(term) => {
                 let _ = self.lost.send(term);
@@ -121,38 +124,30 @@ impl Renewer {
     }
 
     /// One stream, from its opening to its end.
-    async fn converse(
-        self: Rc<Self>,
-        generation: u64,
-        advance: bool,
-        requests: mpsc::Receiver<PbLeaseKeepAliveRequest>,
-    ) {
-        if advance && let Some((index, _)) = self.etcd.endpoint(Kind::Renewals) {
-            self.etcd.advance(Kind::Renewals, index);
-        } else {
-            self.find_leader().await;
-        }
-        if let Some((index, endpoint)) = self.etcd.endpoint(Kind::Renewals) {
-            match self.replies(generation, index, requests).await {
+    async fn converse(self: Rc<Self>, stream: u64, member: usize, requests: mpsc::Receiver<PbLeaseKeepAliveRequest>) {
+        let mut again = false;
+        if let Some(endpoint) = self.etcd.endpoints().get(member) {
+            match self.replies(stream, endpoint, requests).await {
                 Ok(()) => log::debug!("{}: the keepalive stream ended", endpoint.name),
                 Err(error) => {
                     log::debug!("{}: the keepalive stream ended: {error}", endpoint.name);
-                    if matches!(&error, Ended::Status(status) if status.code() == tonic::Code::Unauthenticated) {
+                    // The stream keeps the token that it was opened with: a new one gets a new token.
+                    again = matches!(&error, Ended::Status(status) if status.code() == tonic::Code::Unauthenticated);
+                    if again {
                         *endpoint.token.borrow_mut() = Token::Unknown;
                     }
                 }
             }
         }
-        self.with(|machine, now| machine.broken(generation, now));
+        self.with(|machine, now| machine.broken(stream, again, now));
     }
 
     async fn replies(
         &self,
-        generation: u64,
-        index: usize,
+        stream: u64,
+        endpoint: &Endpoint,
         requests: mpsc::Receiver<PbLeaseKeepAliveRequest>,
     ) -> Result<(), Ended> {
-        let Some(endpoint) = self.etcd.endpoints().get(index) else { return Ok(()) };
         self.etcd.authenticate(endpoint, self.etcd.timeout).await.map_err(Ended::Auth)?;
         let request = endpoint.request(ReceiverStream::new(requests));
         let path = "/etcdserverpb.Lease/LeaseKeepAlive";
@@ -165,8 +160,7 @@ impl Renewer {
             // Not linearizable: only the cluster's id says something.
             self.etcd.observe(endpoint, header, None).map_err(Ended::Auth)?;
             let now = self.etcd.clock.now();
-            let urgent =
-                self.machine.borrow_mut().reply(generation, reply.id, reply.ttl, header.raft_term, now);
+            let urgent = self.machine.borrow_mut().reply(stream, reply.id, reply.ttl, header.raft_term, now);
             if urgent {
                 self.wake.notify_one();
             }
@@ -175,25 +169,27 @@ impl Renewer {
     }
 
     /// Renewals go to etcd's leader: a follower forwards them one at a time, at eight times the CPU.
-    async fn find_leader(&self) {
-        if self.etcd.endpoints().len() < 2 {
-            return;
-        }
-        let asked = self.etcd.endpoints().iter().enumerate().map(|(index, endpoint)| async move {
-            let status = self.etcd.status(endpoint, STATUS_BOUND).await.ok()?;
-            let member = Header::read(status.header.as_ref()).member;
-            (status.leader == member).then_some((status.raft_term, index))
+    async fn find_leader(self: Rc<Self>) {
+        let asked = self.etcd.endpoints().iter().enumerate().map(|(member, endpoint)| {
+            let etcd = self.etcd.clone();
+            async move {
+                let status = etcd.status(endpoint, STATUS_BOUND).await.ok();
+                let said = status.map(|status| {
+                    let itself = Header::read(status.header.as_ref()).member;
+                    (status.leader == itself, status.raft_term)
+                });
+                (member, said)
+            }
         });
-        let leaders = futures_util::future::join_all(asked).await;
-        if let Some((_, index)) = leaders.into_iter().flatten().max() {
-            self.etcd.prefer(Kind::Renewals, index);
+        let mut asked: FuturesUnordered<_> = asked.collect();
+        // As each comes: one that hangs holds nobody up.
+        while let Some((member, said)) = asked.next().await {
+            self.with(|machine, now| machine.told(member, said, now));
         }
+        self.with(|machine, now| machine.asked(now));
     }
 
-    async fn confirm(self: Rc<Self>, read: u64, keys: Vec<Vec<u8>>, bound: Duration, advance: bool) {
-        if advance && let Some((index, _)) = self.etcd.endpoint(Kind::Calls) {
-            self.etcd.advance(Kind::Calls, index);
-        }
+    async fn confirm(self: Rc<Self>, read: u64, member: usize, keys: Vec<Vec<u8>>, bound: Duration) {
         // Any key will do to see the raft term.
         let any = self.etcd.any_key.borrow().clone();
         let txn = if keys.is_empty() {
@@ -202,22 +198,27 @@ impl Renewer {
             protocol::get(keys.iter().map(Vec::as_slice))
         };
         let key = keys.first().unwrap_or(&any);
-        let rounds = u32::try_from(self.etcd.endpoints().len()).unwrap_or(1).max(2);
         let ask = Ask {
-            total: bound * rounds,
-            attempt: Some(bound),
+            total: bound,
             ..self.etcd.repeatable("confirming read", key)
         };
-        let begun = self.etcd.clock.now();
-        let reply = self.etcd.txn(ask, &txn).await;
-        let reply = reply.ok().map(|got| ReadReply {
-            // Retried elsewhere the answered sending is later than the machine's beginning: safe, only less is shown.
-            raft_term: got.header.raft_term,
-            revision: got.header.revision,
-            keys: (0..keys.len()).map(|index| got.body.kvs(index).first().cloned()).collect(),
-        });
-        log::trace!("confirming read {read}: {:?}", self.etcd.clock.now().since(begun));
-        self.deliver(read, reply);
+        let mut answer = None;
+        if let Some(endpoint) = self.etcd.endpoints().get(member) {
+            let begun = self.etcd.clock.now();
+            match self.etcd.txn_at(endpoint, ask, &txn).await {
+                Ok(got) => {
+                    // With a token of a second sending the machine's beginning is the earlier one: safe, only less is shown.
+                    answer = Some(ReadReply {
+                        raft_term: got.header.raft_term,
+                        revision: got.header.revision,
+                        keys: (0..keys.len()).map(|index| got.body.kvs(index).first().cloned()).collect(),
+                    });
+                }
+                Err(failure) => log::debug!("{}: confirming read: {}", endpoint.name, failure.into_error()),
+            }
+            log::trace!("{}: confirming read {read}: {:?}", endpoint.name, self.etcd.clock.now().since(begun));
+        }
+        self.deliver(read, answer);
     }
 
     fn deliver(&self, read: u64, reply: Option<ReadReply>) {

@@ -333,7 +333,7 @@ impl Attempt {
                 Some(proof) => proof,
                 None => self.read_proof(win).await?,
             };
-            match self.io.renewer.with(|machine, _| machine.confirm_by(lease.id, proven)) {
+            match self.io.renewer.with(|machine, now| machine.confirm_by(lease.id, proven, now)) {
                 Some(deadline) if self.io.etcd.clock.now().since(proven.begun) <= oldest => {
                     self.still_mine(win, &level.look().clone())?;
                     return Ok((proven, deadline));

@@ -1,0 +1,185 @@
+//! The terms that renewals extend: until when each may be extended, and when each is to be looked at again.
+//! Owns the rule that a key must have been shown lately (S15) and jeopardy; leases and replies are `renewals`'.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::BootTime;
+use crate::error::Reason;
+use crate::options::{RENEWALS_PER_TTL, Validity};
+use crate::protocol::KeyValue;
+use crate::term::{TermShared, TermState};
+
+/// Own keys in one confirming read: at least so many of the longest unseen (a read costs as much as 30 renewals,
+/// a further key little) …
+const KEYS_AT_LEAST: usize = 16;
+/// … and at most (etcd's limit of operations in a transaction is 128).
+const KEYS_AT_MOST: usize = 126;
+
+struct Entry {
+    term: Arc<TermShared>,
+    /// When the last read that showed the key as ours was sent: no extension goes beyond that + TTL (S15).
+    shown: BootTime,
+    /// When an extension was last confirmed.
+    extended: BootTime,
+    look: BootTime,
+}
+
+/// The terms, by id.
+#[derive(Default)]
+pub(crate) struct Terms {
+    terms: HashMap<u64, Entry>,
+    looks: BTreeSet<(BootTime, u64)>,
+    unseen: BTreeSet<(BootTime, u64)>,
+}
+
+/// Keys for a confirming read.
+#[derive(Default)]
+pub(crate) struct Shows {
+    pub(crate) terms: Vec<u64>,
+    pub(crate) keys: Vec<Vec<u8>>,
+    /// Further keys are due, for which there was no room.
+    pub(crate) more: bool,
+}
+
+impl Terms {
+    pub(crate) fn add(&mut self, term: Arc<TermShared>, shown: BootTime, now: BootTime) {
+        let id = term.id;
+        self.unseen.insert((shown, id));
+        self.looks.insert((now, id));
+        self.terms.insert(
+            id,
+            Entry {
+                shown,
+                extended: now,
+                look: now,
+                term,
+            },
+        );
+    }
+
+    pub(crate) fn remove(&mut self, id: u64) -> Option<Arc<TermShared>> {
+        let entry = self.terms.remove(&id)?;
+        self.looks.remove(&(entry.look, id));
+        self.unseen.remove(&(entry.shown, id));
+        Some(entry.term)
+    }
+
+    /// In order of their ids.
+    pub(crate) fn all(&self) -> Vec<Arc<TermShared>> {
+        let mut terms: Vec<_> = self.terms.values().map(|entry| entry.term.clone()).collect();
+        terms.sort_by_key(|term| term.id);
+        terms
+    }
+
+    /// A term's lease is renewed from now on: looked at as one that nobody renews it was never in jeopardy.
+    pub(crate) fn look_again(&mut self, id: u64) {
+        if let Some(entry) = self.terms.get_mut(&id) {
+            self.looks.remove(&(entry.look, id));
+            entry.look = entry.extended;
+            self.looks.insert((entry.look, id));
+        }
+    }
+
+    /// A renewal of its lease was confirmed, good until `deadline`.
+    pub(crate) fn extend(&mut self, id: u64, deadline: BootTime, validity: Duration, now: BootTime, slept: u64) {
+        if let Some(entry) = self.terms.get_mut(&id)
+            && entry.term.deadline.set(deadline.min(entry.shown.after(validity)), now, slept)
+        {
+            entry.extended = now;
+            entry.term.state.change(|state| (state == TermState::Jeopardy).then_some(TermState::Leading));
+        }
+    }
+
+    /// A read begun at `begun` showed the key of a term. The reason if that is its end.
+    pub(crate) fn shown(
+        &mut self,
+        id: u64,
+        kv: Option<&KeyValue>,
+        revision: i64,
+        begun: BootTime,
+        validity: Validity,
+        (now, slept): (BootTime, u64),
+    ) -> Option<Reason> {
+        let entry = self.terms.get_mut(&id)?;
+        if let Some(reason) = entry.term.judge(kv, revision) {
+            return Some(reason);
+        }
+        if entry.term.guard.holds(kv) && begun > entry.shown {
+            self.unseen.remove(&(entry.shown, id));
+            entry.shown = begun;
+            self.unseen.insert((begun, id));
+            // What was confirmed already, and was held back because the key had not been shown for long.
+            let lease = &entry.term.lease;
+            let until = lease.deadline.at().min(begun.after(validity.of(lease.ttl)));
+            if until > entry.term.deadline.at() {
+                entry.term.deadline.set(until, now, slept);
+            }
+        }
+        None
+    }
+
+    /// Looks at whom it is time to look at: shows jeopardy, and returns whoever is lost, forgotten here. `renewing` says
+    /// whether a lease is being renewed.
+    pub(crate) fn look(&mut self, now: BootTime, renewing: impl Fn(i64) -> bool) -> Vec<Arc<TermShared>> {
+        let mut lost = Vec::new();
+        while let Some(&(at, id)) = self.looks.first()
+            && at <= now
+        {
+            self.looks.remove(&(at, id));
+            let Some(entry) = self.terms.get_mut(&id) else { continue };
+            if entry.term.deadline.lost().is_some() {
+                lost.extend(self.remove(id));
+                continue;
+            }
+            let lease = &entry.term.lease;
+            let renewing = renewing(lease.id);
+            let jeopardy_at = entry.extended.after(2 * (lease.ttl / RENEWALS_PER_TTL));
+            if renewing && jeopardy_at <= now {
+                entry.term.state.change(|state| (state == TermState::Leading).then_some(TermState::Jeopardy));
+            }
+            let lost_at = entry.term.deadline.lost_at();
+            let next = if renewing && jeopardy_at > now { lost_at.min(jeopardy_at) } else { lost_at };
+            entry.look = next.max(now.after(Duration::from_nanos(1)));
+            self.looks.insert((entry.look, id));
+        }
+        lost
+    }
+
+    /// When to look again.
+    pub(crate) fn next_look(&self) -> Option<BootTime> {
+        self.looks.first().map(|(at, _)| *at)
+    }
+
+    /// When the longest unseen key must be shown: so that a round takes less than half a TTL (S15).
+    pub(crate) fn next_show(&self) -> Option<BootTime> {
+        let (seen, id) = self.unseen.first()?;
+        Some(show_at(*seen, self.terms.get(id)?.term.lease.ttl))
+    }
+
+    /// The longest unseen keys, for one read. `busy` says which terms are in a read of this moment already.
+    pub(crate) fn shows(&self, now: BootTime, busy: impl Fn(u64) -> bool) -> Shows {
+        let mut shows = Shows::default();
+        for (seen, id) in &self.unseen {
+            let Some(entry) = self.terms.get(id) else { continue };
+            let due = show_at(*seen, entry.term.lease.ttl) <= now;
+            if shows.keys.len() >= KEYS_AT_LEAST && !due {
+                break;
+            }
+            if shows.keys.len() >= KEYS_AT_MOST {
+                shows.more = due;
+                break;
+            }
+            if !busy(*id) {
+                shows.terms.push(*id);
+                shows.keys.push(entry.term.guard.key.to_vec());
+            }
+        }
+        shows
+    }
+}
+
+fn show_at(seen: BootTime, ttl: Duration) -> BootTime {
+    seen.after(ttl * 2 / 5)
+}
