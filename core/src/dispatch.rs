@@ -4,6 +4,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
+use std::task::Poll;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::mpsc;
@@ -15,9 +16,22 @@ type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A thread that runs tasks in the order in which they become ready, never two at once. Started with the first task;
 /// ends when it is dropped and every task has ended.
-#[derive(Debug, Default)]
+///
+/// A task that forks and goes on in the child ends that child's only thread with it, and so the child, with status 0:
+/// the other tasks are the parent's (S12).
+#[derive(Debug)]
 pub struct Dispatcher {
     tasks: Mutex<Option<mpsc::UnboundedSender<Task>>>,
+    process: u32,
+}
+
+impl Default for Dispatcher {
+    fn default() -> Dispatcher {
+        Dispatcher {
+            tasks: Mutex::default(),
+            process: std::process::id(),
+        }
+    }
 }
 
 const THREAD_NAME: &str = "leadership-call";
@@ -32,8 +46,12 @@ impl Dispatcher {
     /// Runs a task on the thread. A task must catch its own panics (the bindings do): one that escapes ends the thread.
     ///
     /// # Errors
-    /// `Internal` if the thread cannot be started.
+    /// `Internal` if the thread cannot be started; `Forked` in a child of the process that made it.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> Result<()> {
+        if self.process != std::process::id() {
+            return Err(Error::Forked);
+        }
+        let process = self.process;
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         let tasks = match &*tasks {
             Some(tasks) => tasks,
@@ -41,12 +59,12 @@ impl Dispatcher {
                 let (sender, inbox) = mpsc::unbounded_channel();
                 std::thread::Builder::new()
                     .name(THREAD_NAME.to_owned())
-                    .spawn(move || block_on(run(inbox), None, None))
+                    .spawn(move || block_on(run(inbox, process), None, None))
                     .map_err(|error| Error::internal(format!("no thread for callbacks: {error}")))?;
                 tasks.insert(sender)
             }
         };
-        tasks.send(Box::pin(task)).map_err(|_| Error::internal("the thread for callbacks has ended"))
+        tasks.send(of_process(process, task)).map_err(|_| Error::internal("the thread for callbacks has ended"))
     }
 
     /// True on the thread of any dispatcher: where closing would wait for itself (S14).
@@ -56,7 +74,32 @@ impl Dispatcher {
     }
 }
 
-async fn run(mut inbox: mpsc::UnboundedReceiver<Task>) {
+async fn run(inbox: mpsc::UnboundedReceiver<Task>, process: u32) {
+    let mut all = Box::pin(run_all(inbox));
+    // Looked at after every turn: a task may have forked, and this may be the child.
+    std::future::poll_fn(|context| match all.as_mut().poll(context) {
+        Poll::Pending if process == std::process::id() => Poll::Pending,
+        _ => Poll::Ready(()),
+    })
+    .await;
+    if process != std::process::id() {
+        std::mem::forget(all); // the tasks are the parent's, to be run and to be dropped
+    }
+}
+
+/// A task that does not go on in a forked child, where it may have been forked by another task or by itself.
+fn of_process(process: u32, task: impl Future<Output = ()> + Send + 'static) -> Task {
+    let mut task = Box::pin(task);
+    Box::pin(std::future::poll_fn(move |context| {
+        if process != std::process::id() {
+            return Poll::Pending;
+        }
+        let polled = task.as_mut().poll(context);
+        if process == std::process::id() { polled } else { Poll::Pending }
+    }))
+}
+
+async fn run_all(mut inbox: mpsc::UnboundedReceiver<Task>) {
     let mut tasks = FuturesUnordered::new();
     loop {
         tokio::select! {

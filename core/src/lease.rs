@@ -116,8 +116,11 @@ impl Lease {
     ///
     /// # Errors
     /// `Unavailable`, `Timeout` when no member answered: the revoke is repeated in the background until the lease
-    /// must have run out by itself.
+    /// must have run out by itself. `Forked`.
     pub async fn close(&self) -> Result<()> {
+        if self.inner.client.forked() {
+            return Err(Error::Forked);
+        }
         let shared = self.inner.shared.clone();
         shared.deadline.end(Reason::Closed);
         if shared.closed.swap(true, Ordering::AcqRel) {

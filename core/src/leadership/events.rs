@@ -37,6 +37,13 @@ pub struct TermEvents {
 
 impl TermEvents {
     pub(super) fn new(lead: &LeadershipShared) -> TermEvents {
+        if lead.client.forked() {
+            return TermEvents {
+                client: lead.client.clone(),
+                terms: watch::Sender::new(None).subscribe(),
+                told: None,
+            };
+        }
         let sender = lead.terms.get_or_init(|| watch::Sender::new(None));
         let terms = sender.subscribe();
         // A term that began while the channel was made.
@@ -51,8 +58,15 @@ impl TermEvents {
         }
     }
 
-    /// The next event; `None` when the leadership is gone and everything was told. Cancel-safe.
+    /// The next event; `None` when the leadership is gone and everything was told. In a forked child the loss of the
+    /// term that was told of last, then `None`. Cancel-safe.
     pub async fn next(&mut self) -> Option<TermEvent> {
+        if self.client.forked() {
+            let told = self.told.take();
+            let lost = told.as_ref().map(|_| TermEvent::Lost(Reason::Forked));
+            std::mem::forget(told); // its end is a lock that the parent may have held
+            return lost;
+        }
         loop {
             let Some((term, state, shown)) = &mut self.told else {
                 let term = self.terms.borrow_and_update().clone();
@@ -89,6 +103,16 @@ impl TermEvents {
                 self.told = None;
                 return Some(TermEvent::Lost(reason));
             }
+        }
+    }
+}
+
+impl Drop for TermEvents {
+    fn drop(&mut self) {
+        if self.client.forked() {
+            // As `next`: nothing that the parent shares is locked here.
+            std::mem::forget(std::mem::replace(&mut self.terms, watch::Sender::new(None).subscribe()));
+            std::mem::forget(self.told.take());
         }
     }
 }

@@ -50,9 +50,9 @@ impl TermHandle {
         self.shared.deadline.lost()
     }
 
-    /// Resolves when the term is lost, with the reason. Cancel-safe; any executor.
+    /// Resolves when the term is lost, with the reason; at once in a forked child. Cancel-safe; any executor.
     pub async fn lost(&self) -> Reason {
-        let mut state = self.shared.state.subscribe();
+        let mut state = self.watch();
         loop {
             if let TermState::Lost(reason) = *state.borrow_and_update() {
                 return reason;
@@ -66,6 +66,10 @@ impl TermHandle {
     /// The level of this term and its changes: leading, jeopardy, lost. A slow reader sees the latest.
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<TermState> {
+        if self.shared.deadline.forked() {
+            // The term's own has a lock that the parent may have held, and nobody here would ever announce a thing.
+            return watch::Sender::new(TermState::Lost(Reason::Forked)).subscribe();
+        }
         self.shared.state.subscribe()
     }
 

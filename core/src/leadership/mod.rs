@@ -366,8 +366,11 @@ impl Leadership {
     /// with again (S10).
     ///
     /// # Errors
-    /// `InvalidArgument` (`lease`) if it belongs to another client.
+    /// `InvalidArgument` (`lease`) if it belongs to another client; `Forked`.
     pub fn set_lease(&self, lease: Option<Lease>) -> Result<()> {
+        if self.shared.client.forked() {
+            return Err(Error::Forked);
+        }
         if lease.as_ref().is_some_and(|lease| !lease.client().is_same(&self.shared.client)) {
             return Err(Error::invalid("lease", "belongs to another client"));
         }
@@ -380,10 +383,10 @@ impl Leadership {
         self.shared.state().set.clone()
     }
 
-    /// The lease of the current term, or the one that was set.
+    /// The lease of the current term, or the one that was set; `None` in a forked child.
     #[must_use]
     pub fn lease(&self) -> Option<Lease> {
-        let state = self.shared.state();
+        let state = self.unforked_state()?;
         let current = state.lease.as_ref().filter(|lease| !lease.is_expired());
         current.or(state.set.as_ref()).or(state.lease.as_ref()).cloned()
     }
@@ -400,10 +403,15 @@ impl Leadership {
         &self.shared.key
     }
 
-    /// The value of the last campaign.
+    /// The value of the last campaign; empty before the first, and in a forked child.
     #[must_use]
     pub fn value(&self) -> Vec<u8> {
-        self.shared.state().value.clone()
+        self.unforked_state().map(|state| state.value.clone()).unwrap_or_default()
+    }
+
+    /// `None` in a forked child: there nobody may ever unlock it (S12).
+    fn unforked_state(&self) -> Option<MutexGuard<'_, State>> {
+        (!self.shared.client.forked()).then(|| self.shared.state())
     }
 
     /// What it is for.
@@ -415,19 +423,23 @@ impl Leadership {
     /// Counts a campaign in the history. The caller says when (the reference's frequency limiter).
     pub fn add_campaign_times(&self) {
         let now = self.shared.client.clock().now();
-        self.shared.state().history.add(now);
+        if let Some(mut state) = self.unforked_state() {
+            state.history.add(now);
+        }
     }
 
-    /// How many campaigns were counted within the window (default 5 min).
+    /// How many campaigns were counted within the window (default 5 min); 0 in a forked child.
     #[must_use]
     pub fn campaign_times_num(&self) -> usize {
         let now = self.shared.client.clock().now();
-        self.shared.state().history.count(now)
+        self.unforked_state().map_or(0, |mut state| state.history.count(now))
     }
 
     /// Forgets the campaigns counted.
     pub fn reset_campaign_times(&self) {
-        self.shared.state().history.reset();
+        if let Some(mut state) = self.unforked_state() {
+            state.history.reset();
+        }
     }
 
     /// A primary watch also ends on an overwrite.

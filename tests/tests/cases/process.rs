@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use leadership_core::{CampaignOptions, Client, Clock, Error, Leadership, Reason};
+use leadership_core::{CampaignOptions, Client, Clock, Error, Leadership, Reason, TermEvent, TermState};
 use leadership_testkit::Cluster;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -158,6 +158,8 @@ fn child_forks() {
     let (client, lead) = lead(&server);
     let term = lead.term().unwrap();
     let lease = lead.lease().unwrap();
+    let mut events = lead.events();
+    assert!(matches!(at_once(events.next()), Some(Some(TermEvent::Elected(_)))));
     assert!(lead.check() && term.is_valid());
     let code = forked(|| {
         let says_no = [
@@ -174,6 +176,15 @@ fn child_forks() {
             matches!(at_once(lead.watch(0)), Some(Err(Error::Forked))),
             matches!(at_once(client.get_leader("k")), Some(Err(Error::Forked))),
             matches!(at_once(client.close()), Some(Err(Error::Forked))),
+            matches!(at_once(lease.close()), Some(Err(Error::Forked))),
+            matches!(at_once(lease.close()), Some(Err(Error::Forked))),
+            matches!(lead.set_lease(None), Err(Error::Forked)),
+            lead.lease().is_none() && lead.value().is_empty() && lead.campaign_times_num() == 0,
+            at_once(term.lost()) == Some(Reason::Forked),
+            *term.watch().borrow() == TermState::Lost(Reason::Forked),
+            matches!(at_once(events.next()), Some(Some(TermEvent::Lost(Reason::Forked)))),
+            matches!(at_once(events.next()), Some(None)),
+            matches!(at_once(lead.events().next()), Some(None)),
         ];
         let wrong = says_no.iter().position(|right| !right).map_or(0, |place| place as i32 + 1);
         // Going the ordinary way of everything that is dropped harms nobody either.
