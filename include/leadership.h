@@ -368,6 +368,11 @@ void leadership_cancel_free(leadership_cancel *cancel);
 // Checks the endpoints and starts the client's thread. Sends nothing: a dead etcd is found out by
 // leadership_client_ready or the first call. Never blocks.
 //
+// At the process's orderly end, exit() from any thread or the return from main, clients that are still open are closed
+// by a handler of atexit: keys are released then, callbacks are told of the loss, and the end is held up for 2 s at
+// most, whatever etcd does. _exit, a signal's default action and abort close nothing: what is held goes with its lease.
+// The library is never unloaded, dlclose or not.
+//
 // endpoints: the members of one cluster, comma-separated, each as host:port, http://host:port or https://host:port.
 // options: or NULL for the defaults; copied. client: to be closed, and freed with leadership_client_free.
 // Errors: INVALID_ARGUMENT names the option.

@@ -107,9 +107,30 @@ impl Wake for Parker {
 /// (polled once). When it returns [`Interrupted`], the future was dropped: what it had begun is undone as its own
 /// documentation says.
 ///
+/// At the end of a thread, and so in a handler of `atexit`, the thread's own data is gone and tokio cannot do without:
+/// there another thread does the waiting.
+///
 /// # Errors
 /// [`Interrupted`].
-pub fn block_on<T>(
+pub fn block_on<T: Send>(
+    future: impl Future<Output = T> + Send,
+    timeout: Option<Duration>,
+    cancel: Option<&CancelToken>,
+) -> Result<T, Interrupted> {
+    let ending = tokio::runtime::Handle::try_current().is_err_and(|error| error.is_thread_local_destroyed());
+    if !ending {
+        return park_on(future, timeout, cancel);
+    }
+    std::thread::scope(|scope| {
+        let name = "leadership-exit".to_owned();
+        match std::thread::Builder::new().name(name).spawn_scoped(scope, || park_on(future, timeout, cancel)) {
+            Ok(waiting) => waiting.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            Err(_) => Err(Interrupted::TimedOut),
+        }
+    })
+}
+
+fn park_on<T>(
     future: impl Future<Output = T>,
     timeout: Option<Duration>,
     cancel: Option<&CancelToken>,

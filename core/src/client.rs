@@ -1,6 +1,7 @@
 //! The client: the public face of one I/O thread, through which every byte to and from etcd goes.
 //! Owns starting that thread and messages to it; what runs there is `io`'s.
 
+use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::rc::Rc;
@@ -8,8 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::blocking::block_on;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::etcd::{Plan, Wire};
@@ -36,8 +38,7 @@ struct Inner {
     pages: Arc<Pages>,
     clock: Clock,
     closed: Arc<AtomicBool>,
-    /// Disconnected when the I/O thread has ended.
-    done: std::sync::Mutex<std::sync::mpsc::Receiver<()>>,
+    ended: Ended,
     threaded: bool,
     /// The last drop waits for what is queued.
     drop_waits: AtomicBool,
@@ -54,20 +55,42 @@ impl Drop for Inner {
     fn drop(&mut self) {
         if self.pages.forked() {
             // Not a lock, a channel or a thread of the parent's may be touched here (S12).
-            std::mem::forget(self.jobs.take());
+            std::mem::forget((self.jobs.take(), self.ended.clone()));
             return;
         }
         self.jobs = None;
         let in_async = tokio::runtime::Handle::try_current().is_ok();
-        let on_io_thread = std::thread::current().name() == Some(THREAD_NAME);
-        if self.threaded && *self.drop_waits.get_mut() && !in_async && !on_io_thread {
-            let done = self.done.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
-            let _ = done.recv_timeout(DROP_FLUSH);
+        if self.threaded && *self.drop_waits.get_mut() && !in_async && !ON_IO_THREAD.get() {
+            let _ = block_on(self.ended.wait(), Some(DROP_FLUSH), None);
         }
     }
 }
 
 const THREAD_NAME: &str = "leadership-io";
+const RESOLVER_NAME: &str = "leadership-dns";
+
+thread_local! {
+    /// Without a destructor, so that it can be asked at the end of a thread too.
+    static ON_IO_THREAD: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Knows when a client's I/O thread has ended, with everything that was queued there, and keeps nothing alive.
+#[derive(Clone, Debug)]
+pub struct Ended(watch::Receiver<()>);
+
+impl Ended {
+    /// Resolves when the thread has ended. Cancel-safe; any executor.
+    pub async fn wait(&self) {
+        let mut alive = self.0.clone();
+        while alive.changed().await.is_ok() {}
+    }
+
+    /// True once the thread has ended.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.0.has_changed().is_err()
+    }
+}
 
 impl Client {
     /// Checks the endpoints and starts the I/O thread. No I/O: a dead etcd is found out by [`ready`](Self::ready) or
@@ -89,11 +112,17 @@ impl Client {
         let (client, parts) = Client::parts(options, plans, Clock::boot(), true)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
+            // Host names are looked up on threads beside it, for a moment.
+            .thread_name(RESOLVER_NAME)
+            .thread_keep_alive(Duration::from_millis(100))
             .build()
             .map_err(|error| Error::internal(format!("no runtime: {error}")))?;
         std::thread::Builder::new()
             .name(THREAD_NAME.to_owned())
-            .spawn(move || tokio::task::LocalSet::new().block_on(&runtime, io_main(parts)))
+            .spawn(move || {
+                ON_IO_THREAD.set(true);
+                tokio::task::LocalSet::new().block_on(&runtime, io_main(parts));
+            })
             .map_err(|error| Error::internal(format!("no thread: {error}")))?;
         Ok(client)
     }
@@ -116,7 +145,7 @@ impl Client {
     fn parts(options: ClientOptions, plans: Vec<Plan>, clock: Clock, threaded: bool) -> Result<(Client, Parts)> {
         let pages = Pages::new().map_err(|error| Error::internal(format!("no pages that a fork wipes: {error}")))?;
         let (jobs, inbox) = mpsc::unbounded_channel();
-        let (alive, done) = std::sync::mpsc::channel();
+        let (alive, ended) = watch::channel(());
         let closed = Arc::new(AtomicBool::new(false));
         let client = Client {
             inner: Arc::new(Inner {
@@ -124,7 +153,7 @@ impl Client {
                 pages: pages.clone(),
                 clock: clock.clone(),
                 closed: closed.clone(),
-                done: std::sync::Mutex::new(done),
+                ended: Ended(ended),
                 threaded,
                 drop_waits: AtomicBool::new(true),
                 drift_ppm: options.drift_ppm,
@@ -212,6 +241,12 @@ impl Client {
     /// client before what was made with it, and must not block afterwards.
     pub fn drop_without_waiting(&self) {
         self.inner.drop_waits.store(false, Ordering::Release);
+    }
+
+    /// When the I/O thread ends: after [`close`](Self::close), or after the last drop.
+    #[must_use]
+    pub fn ended(&self) -> Ended {
+        self.inner.ended.clone()
     }
 
     /// The clock that every deadline of this client is on.

@@ -1,6 +1,7 @@
 //! One thread for user code that must not run on the I/O thread: callbacks and completions of the bindings.
 //! Owns the thread and its tiny executor; what a task does is the binding's.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
@@ -36,6 +37,11 @@ impl Default for Dispatcher {
 
 const THREAD_NAME: &str = "leadership-call";
 
+thread_local! {
+    /// Without a destructor, so that it can be asked at the end of the thread too.
+    static CURRENT: Cell<bool> = const { Cell::new(false) };
+}
+
 impl Dispatcher {
     /// No thread yet.
     #[must_use]
@@ -59,7 +65,10 @@ impl Dispatcher {
                 let (sender, inbox) = mpsc::unbounded_channel();
                 std::thread::Builder::new()
                     .name(THREAD_NAME.to_owned())
-                    .spawn(move || block_on(run(inbox, process), None, None))
+                    .spawn(move || {
+                        CURRENT.set(true);
+                        block_on(run(inbox, process), None, None)
+                    })
                     .map_err(|error| Error::internal(format!("no thread for callbacks: {error}")))?;
                 tasks.insert(sender)
             }
@@ -70,7 +79,7 @@ impl Dispatcher {
     /// True on the thread of any dispatcher: where closing would wait for itself (S14).
     #[must_use]
     pub fn is_current() -> bool {
-        std::thread::current().name() == Some(THREAD_NAME)
+        CURRENT.get()
     }
 }
 

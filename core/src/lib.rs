@@ -39,7 +39,7 @@ mod term;
 mod thread;
 
 pub use blocking::{CancelToken, Interrupted, block_on};
-pub use client::Client;
+pub use client::{Client, Ended};
 pub use clock::{BootTime, Clock, VirtualClock};
 pub use dispatch::Dispatcher;
 pub use error::{Error, Reason, Result};

@@ -29,7 +29,7 @@ pub(crate) struct Parts {
     pub(crate) pages: Arc<Pages>,
     pub(crate) inbox: mpsc::UnboundedReceiver<Job>,
     pub(crate) closed: Arc<AtomicBool>,
-    pub(crate) _alive: std::sync::mpsc::Sender<()>,
+    pub(crate) _alive: watch::Sender<()>,
 }
 
 /// Runs until the client is closed, or its last handle is gone.

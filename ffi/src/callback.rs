@@ -83,6 +83,7 @@ impl Calls {
     ) -> Result<()> {
         let running = Running::new(&self.running);
         let stop = self.stop.subscribe();
+        let process = std::process::id();
         self.dispatcher.spawn(async move {
             let _running = running; // dropped last: closing waits for the user's drop too
             let user = Arc::new(user.taken());
@@ -93,6 +94,9 @@ impl Calls {
             };
             if let Err(error) = catch_future(work).await {
                 log::error!("{error}");
+            }
+            if process != std::process::id() {
+                std::future::pending::<()>().await; // the callback forked: the data is the parent's to let go of
             }
             value((), || drop(user));
         })

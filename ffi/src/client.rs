@@ -13,6 +13,7 @@ use crate::callback::{Calls, UserData, leadership_drop};
 use crate::cancel::leadership_cancel;
 use crate::client_options::leadership_client_options;
 use crate::error::leadership_error;
+use crate::exit;
 use crate::leader::leadership_leader;
 use crate::panic::{call, value};
 use crate::wait::{Bounds, leadership_done, start_plain};
@@ -55,6 +56,11 @@ const NEVER: Duration = Duration::from_secs(10 * 365 * 86_400);
 /// Checks the endpoints and starts the client's thread. Sends nothing: a dead etcd is found out by
 /// leadership_client_ready or the first call. Never blocks.
 ///
+/// At the process's orderly end, exit() from any thread or the return from main, clients that are still open are closed
+/// by a handler of atexit: keys are released then, callbacks are told of the loss, and the end is held up for 2 s at
+/// most, whatever etcd does. _exit, a signal's default action and abort close nothing: what is held goes with its lease.
+/// The library is never unloaded, dlclose or not.
+///
 /// endpoints: the members of one cluster, comma-separated, each as host:port, http://host:port or https://host:port.
 /// options: or NULL for the defaults; copied. client: to be closed, and freed with leadership_client_free.
 /// Errors: INVALID_ARGUMENT names the option.
@@ -72,10 +78,12 @@ pub unsafe extern "C" fn leadership_client_connect(
             Some(options) => options.build(endpoints),
             None => leadership_client_options::default().build(endpoints),
         };
-        made.set(give(leadership_client(Arc::new(Shared {
+        let shared = Arc::new(Shared {
             calls: Calls::new(),
             client: Client::with_options(options)?,
-        }))));
+        });
+        exit::remember(&shared);
+        made.set(give(leadership_client(shared)));
         Ok(())
     })
 }

@@ -132,6 +132,9 @@ pub unsafe extern "C" fn leadership_on_event(
                 if let Some(event) = leadership_event::of(event, &shared) {
                     // SAFETY: the user's function with the user's data; the event lives until it returns.
                     unsafe { callback(user.pointer(), ptr::from_ref(&event)) };
+                    if shared.client.forked() {
+                        std::future::pending::<()>().await; // it forked: what comes next is told to the parent
+                    }
                 }
             }
         })

@@ -218,6 +218,7 @@ pub unsafe extern "C" fn leadership_get_client(
     call(|| {
         // SAFETY: each NULL or valid, as C promises.
         let (handle, found) = unsafe { (object(handle, "handle")?, out(client, "client")?) };
+        handle.shared.ensure_not_forked()?;
         found.set(give(leadership_client(handle.shared.clone())));
         Ok(())
     })

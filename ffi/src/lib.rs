@@ -18,6 +18,7 @@ mod client_options;
 mod compare;
 mod error;
 mod event;
+mod exit;
 mod handle;
 mod leader;
 mod lease;

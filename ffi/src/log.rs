@@ -3,7 +3,8 @@
 
 use std::ffi::{CString, c_char, c_void};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{RwLock, RwLockWriteGuard, TryLockError};
+use std::time::{Duration, Instant};
 
 use leadership_core::{Error, Result};
 use log::{LevelFilter, Log, Metadata, Record};
@@ -43,7 +44,13 @@ struct Line {
 }
 
 /// Sends each record to the thread of the callback that is registered now.
-struct Logger(RwLock<Option<SyncSender<Line>>>);
+struct Logger(RwLock<Option<Told>>);
+
+/// The thread, and the process that has it: a forked child has not.
+struct Told {
+    sender: SyncSender<Line>,
+    process: u32,
+}
 
 static LOGGER: Logger = Logger(RwLock::new(None));
 
@@ -55,10 +62,11 @@ impl Log for Logger {
     fn log(&self, record: &Record<'_>) {
         // Only a change of the callback holds it against us, for an instant; a lock that a fork left locked is not
         // waited for either.
-        if let Ok(sender) = self.0.try_read()
-            && let Some(sender) = &*sender
+        if let Ok(told) = self.0.try_read()
+            && let Some(told) = &*told
+            && told.process == std::process::id()
         {
-            let _ = sender.try_send(Line {
+            let _ = told.sender.try_send(Line {
                 level: record.level() as u32,
                 target: c_text(record.target()),
                 message: c_text(&record.args().to_string()),
@@ -89,15 +97,34 @@ pub unsafe extern "C" fn leadership_set_log_callback(
         if !OURS.get_or_init(|| log::set_logger(&LOGGER).is_ok()) {
             return Err(invalid("callback", "this process has another logger already"));
         }
-        let sender = match callback {
+        let told = match callback {
             Some(callback) if filter != LevelFilter::Off => Some(tell(callback, UserData::new(user_data, drop))?),
             _ => None,
         };
-        log::set_max_level(if sender.is_some() { filter } else { LevelFilter::Off });
-        let previous = std::mem::replace(&mut *LOGGER.0.write().unwrap_or_else(PoisonError::into_inner), sender);
-        std::mem::drop(previous); // its thread ends when the queue is empty
+        let mut place = place()?;
+        log::set_max_level(if told.is_some() { filter } else { LevelFilter::Off });
+        let previous = std::mem::replace(&mut *place, told);
+        std::mem::drop(place);
+        match previous {
+            Some(previous) if previous.process != std::process::id() => std::mem::forget(previous), // the parent's
+            previous => std::mem::drop(previous), // its thread ends when the queue is empty
+        }
         Ok(())
     })
+}
+
+/// Where the callback is kept. Readers hold it for an instant; one that a fork left behind in a child holds it for ever.
+fn place() -> Result<RwLockWriteGuard<'static, Option<Told>>> {
+    const PATIENCE: Duration = Duration::from_secs(1);
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match LOGGER.0.try_write() {
+            Ok(place) => return Ok(place),
+            Err(TryLockError::Poisoned(place)) => return Ok(place.into_inner()),
+            Err(TryLockError::WouldBlock) if Instant::now() < until => std::thread::yield_now(),
+            Err(TryLockError::WouldBlock) => return Err(Error::Forked),
+        }
+    }
 }
 
 fn filter(level: u32) -> Result<LevelFilter> {
@@ -114,18 +141,23 @@ fn filter(level: u32) -> Result<LevelFilter> {
 
 type Callback = unsafe extern "C" fn(*mut c_void, u32, *const c_char, *const c_char);
 
-fn tell(callback: Callback, user: UserData) -> Result<SyncSender<Line>> {
+fn tell(callback: Callback, user: UserData) -> Result<Told> {
+    let process = std::process::id();
     let (sender, lines) = sync_channel(QUEUE);
     std::thread::Builder::new()
         .name(THREAD_NAME.to_owned())
-        .spawn(move || value((), || tell_all(callback, &user.taken(), &lines)))
+        .spawn(move || value((), || tell_all(callback, user.taken(), lines, process)))
         .map_err(|error| Error::Internal { message: format!("no thread for the log: {error}") })?;
-    Ok(sender)
+    Ok(Told { sender, process })
 }
 
-fn tell_all(callback: Callback, user: &UserData, lines: &Receiver<Line>) {
+fn tell_all(callback: Callback, user: UserData, lines: Receiver<Line>, process: u32) {
     while let Ok(line) = lines.recv() {
         // SAFETY: the user's function with the user's data; the texts live until it returns.
         unsafe { callback(user.pointer(), line.level, line.target.as_ptr(), line.message.as_ptr()) };
+        if process != std::process::id() {
+            // It forked, and this is the child: nobody sends here, and the data is the parent's to let go of.
+            return std::mem::forget((user, lines));
+        }
     }
 }

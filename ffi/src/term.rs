@@ -167,6 +167,7 @@ pub unsafe extern "C" fn leadership_term_clone(
     call(|| {
         // SAFETY: each NULL or valid, as C promises.
         let (term, made) = unsafe { (object(term, "term")?, out(view, "view")?) };
+        term.shared.ensure_not_forked()?;
         made.set(leadership_term::give(term.term.clone(), &term.shared));
         Ok(())
     })

@@ -44,6 +44,7 @@ pub unsafe extern "C" fn leadership_txn_new(
     call(|| {
         // SAFETY: each NULL or valid, as C promises.
         let (term, made) = unsafe { (object(term, "term")?, out(txn, "txn")?) };
+        term.shared.ensure_not_forked()?;
         made.set(give(leadership_txn {
             term: term.term.clone(),
             when: Vec::new(),

@@ -29,7 +29,7 @@ impl Bounds {
         Bounds {
             timeout_ms,
             // SAFETY: the caller's.
-            cancel: unsafe { cancel.as_ref() }.map(|cancel| cancel.0.clone()),
+            cancel: unsafe { cancel.as_ref() }.map(|cancel| cancel.token.clone()),
         }
     }
 
@@ -39,16 +39,16 @@ impl Bounds {
     }
 
     /// Waits on this thread; `what` names it in the error.
-    pub(crate) fn wait<T>(&self, what: &str, future: impl Future<Output = Result<T>>) -> Result<T> {
+    pub(crate) fn wait<T: Send>(&self, what: &str, future: impl Future<Output = Result<T>> + Send) -> Result<T> {
         self.bounded(what, self.timeout(), future)
     }
 
     /// The same for what has the timeout within it.
-    pub(crate) fn wait_cancel<T>(&self, what: &str, future: impl Future<Output = Result<T>>) -> Result<T> {
+    pub(crate) fn wait_cancel<T: Send>(&self, what: &str, future: impl Future<Output = Result<T>> + Send) -> Result<T> {
         self.bounded(what, None, future)
     }
 
-    fn bounded<T>(&self, what: &str, timeout: Option<Duration>, future: impl Future<Output = Result<T>>) -> Result<T> {
+    fn bounded<T: Send>(&self, what: &str, timeout: Option<Duration>, future: impl Future<Output = Result<T>> + Send) -> Result<T> {
         match block_on(future, timeout, self.cancel.as_ref()) {
             Ok(answer) => answer,
             Err(Interrupted::TimedOut) => Err(Error::Timeout {
@@ -103,7 +103,7 @@ pub(crate) unsafe fn start<T: Send + 'static>(
     done: impl FnOnce(*mut c_void, Result<T>) + Send + 'static,
 ) -> Result<()> {
     // SAFETY: the caller's.
-    let cancel = unsafe { cancel.as_ref() }.map(|cancel| cancel.0.clone());
+    let cancel = unsafe { cancel.as_ref() }.map(|cancel| cancel.token.clone());
     calls.spawn(user, move |user, _stop| async move {
         let future = catch_future(future);
         let answer = match cancel {

@@ -9,6 +9,8 @@ fn main() {
     let major = std::env::var("CARGO_PKG_VERSION_MAJOR").unwrap_or_default();
     println!("cargo::rerun-if-changed=src");
     println!("cargo::rerun-if-changed=cbindgen.toml");
+    // Never unloaded: threads run in it, and a dlclose would take their code away under them.
+    println!("cargo::rustc-cdylib-link-arg=-Wl,-z,nodelete");
     println!("cargo::rustc-cdylib-link-arg=-Wl,-soname,libleadership_testkit.so.{major}");
     let config = match cbindgen::Config::from_file(Path::new(&package).join("cbindgen.toml")) {
         Ok(config) => config,

@@ -113,6 +113,7 @@ for source in "${sources[@]}"; do
     name=$(basename "$source" | sed 's/\.[a-z]*$//')
     program=$out/$language-$name
     link=(-L"$libraries" -lleadership -lleadership_testkit)
+    [[ $name == unload ]] && link=(-ldl) # it loads them itself
     "${compiler[@]}" "${flags[@]}" "$source" -o "$program" "${link[@]}"
     "${compiler[@]}" "${flags[@]}" -fsanitize=address -fno-omit-frame-pointer "$source" -o "$program-asan" "${link[@]}"
     checker=("${valgrind[@]}" "${leaks[@]}")
