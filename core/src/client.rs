@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::blocking::block_on;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
-use crate::etcd::{Plan, Wire};
+use crate::etcd::{Dialer, Plan, Wire};
 use crate::io::{Cancel, Io, Job};
 use crate::options::{ClientOptions, Validity};
 use crate::pages::Pages;
@@ -108,8 +108,9 @@ impl Client {
     /// `InvalidArgument` names the option; `Internal` if no thread can be started.
     pub fn with_options(options: ClientOptions) -> Result<Client> {
         options.validate()?;
-        let plans = Plan::of(&options)?;
-        let (client, parts) = Client::parts(options, plans, Clock::boot(), true)?;
+        let dialer = Dialer::of(&options);
+        let plans = dialer.plans(&options)?;
+        let (client, parts) = Client::parts(options, plans, Some(dialer), Clock::boot(), true)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             // Host names are looked up on threads beside it, for a moment.
@@ -137,12 +138,18 @@ impl Client {
         options.validate()?;
         let plans = wires.into_iter().zip(&options.endpoints);
         let plans = plans.map(|(wire, name)| Plan::Ready { name: name.clone(), wire }).collect();
-        let (client, parts) = Client::parts(options, plans, clock, false)?;
+        let (client, parts) = Client::parts(options, plans, None, clock, false)?;
         tokio::task::spawn_local(io_main(parts));
         Ok(client)
     }
 
-    fn parts(options: ClientOptions, plans: Vec<Plan>, clock: Clock, threaded: bool) -> Result<(Client, Parts)> {
+    fn parts(
+        options: ClientOptions,
+        plans: Vec<Plan>,
+        dialer: Option<Dialer>,
+        clock: Clock,
+        threaded: bool,
+    ) -> Result<(Client, Parts)> {
         let pages = Pages::new().map_err(|error| Error::internal(format!("no pages that a fork wipes: {error}")))?;
         let (jobs, inbox) = mpsc::unbounded_channel();
         let (alive, ended) = watch::channel(());
@@ -162,6 +169,7 @@ impl Client {
         let parts = Parts {
             options,
             plans,
+            dialer,
             clock,
             pages,
             inbox,
@@ -171,8 +179,8 @@ impl Client {
         Ok((client, parts))
     }
 
-    /// Waits until a member answers and knows a leader, for at most `timeout`. Warns in the log of etcd versions with
-    /// known faults. Cancel-safe.
+    /// Waits until a member answers and knows a leader, for at most `timeout`; the others have a moment (100 ms) more, so
+    /// that one of another cluster is found here. Warns in the log of etcd versions with known faults. Cancel-safe.
     ///
     /// # Errors
     /// `Unavailable` (each member's error), `PermissionDenied`, `ClusterChanged`, `Closed`, `Forked`.
@@ -182,6 +190,18 @@ impl Client {
                 ready = io.ready(timeout) => ready,
                 () = cancel.wait() => Err(Error::Cancelled { message: "ready".to_owned() }),
             }
+        })
+        .await
+    }
+
+    /// The endpoints known now, as `host:port`: those the client was given, and with
+    /// [`endpoint_sync`](ClientOptions::endpoint_sync) those of etcd's member list. Sends nothing.
+    ///
+    /// # Errors
+    /// `Closed`, `Forked`.
+    pub async fn endpoints(&self) -> Result<Vec<String>> {
+        self.run(|io, _| async move {
+            Ok(io.etcd.members().all().into_iter().map(|(_, endpoint)| endpoint.name.clone()).collect())
         })
         .await
     }

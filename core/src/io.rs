@@ -22,6 +22,9 @@ use crate::term::LeaseShared;
 /// Releases before 3.4.42, 3.5.28 and 3.6.9 can serve a stale read after a process pause (etcd #20418).
 const STALE_READS_BEFORE: [(u64, u64, u64); 3] = [(3, 4, 42), (3, 5, 28), (3, 6, 9)];
 
+/// How long other members have to say that they are of another cluster, once one has answered.
+const OTHERS_HAVE: Duration = Duration::from_millis(100);
+
 /// A message to the I/O thread.
 pub(crate) type Job = Box<dyn FnOnce(&Rc<Io>) + Send>;
 
@@ -161,10 +164,10 @@ impl Io {
             let left = until.saturating_duration_since(tokio::time::Instant::now());
             let bound = left.min(self.etcd.timeout).max(Duration::from_millis(1));
             // All at once, and the first that knows a leader will do: a member that hangs costs nothing.
-            let asked = self.etcd.endpoints().iter().map(|endpoint| {
+            let asked = self.etcd.members().all().into_iter().map(|(_, endpoint)| {
                 Box::pin(async move {
                     let name = &endpoint.name;
-                    match self.etcd.status(endpoint, bound).await {
+                    match self.etcd.status(&endpoint, bound).await {
                         Ok(status) if status.leader != 0 => {
                             warn_of(name, &status.version);
                             Ok(())
@@ -176,11 +179,22 @@ impl Io {
             });
             let mut asked: FuturesUnordered<_> = asked.collect();
             let mut errors = Vec::new();
-            while let Some(answer) = asked.next().await {
+            let mut found = None;
+            loop {
+                let next = asked.next();
+                let answer = match found {
+                    None => next.await,
+                    Some(at) => tokio::time::timeout_at(at + OTHERS_HAVE, next).await.unwrap_or(None),
+                };
                 match answer {
-                    Ok(()) => return Ok(()),
-                    Err(Error::Unavailable { message }) => errors.push(message),
-                    Err(error) => return Err(error),
+                    Some(Ok(())) => _ = found.get_or_insert_with(tokio::time::Instant::now),
+                    Some(Err(Error::Unavailable { message })) => errors.push(message),
+                    // One cluster is a matter of all members, everything else of each alone.
+                    Some(Err(error @ Error::ClusterChanged { .. })) => return Err(error),
+                    Some(Err(error)) if found.is_none() => return Err(error),
+                    Some(Err(_)) => {}
+                    None if found.is_some() => return Ok(()),
+                    None => break,
                 }
             }
             drop(asked);

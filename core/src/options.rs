@@ -40,6 +40,7 @@ pub struct ClientOptions {
     pub(crate) request_timeout: Duration,
     pub(crate) drift_ppm: u32,
     pub(crate) reread: Duration,
+    pub(crate) endpoint_sync: Option<Duration>,
     pub(crate) seed: Option<u64>,
 }
 
@@ -63,6 +64,7 @@ impl ClientOptions {
             request_timeout: DEFAULT_REQUEST_TIMEOUT,
             drift_ppm: DEFAULT_DRIFT_PPM,
             reread: DEFAULT_REREAD,
+            endpoint_sync: None,
             seed: None,
         }
     }
@@ -103,6 +105,14 @@ impl ClientOptions {
         self
     }
 
+    /// Follows etcd's member list: read so often (± 10 %), and soon after a fail-over (default: not at all; 1 s to 1 day).
+    /// Members that were added, or that came back at another address, are used once they answer at an address they
+    /// advertise; those removed are given up. The endpoints given to [`new`](Self::new) are never forgotten.
+    pub fn endpoint_sync(mut self, interval: Duration) -> Self {
+        self.endpoint_sync = Some(interval);
+        self
+    }
+
     /// Fixes lease ids and jitter, for tests that must run the same twice.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
@@ -126,6 +136,9 @@ impl ClientOptions {
         }
         within("request_timeout", self.request_timeout, Duration::from_millis(10), Duration::from_secs(3600))?;
         within("reread_interval", self.reread, Duration::from_millis(100), Duration::from_secs(86_400))?;
+        if let Some(interval) = self.endpoint_sync {
+            within("endpoint_sync", interval, Duration::from_secs(1), Duration::from_secs(86_400))?;
+        }
         if self.drift_ppm > 100_000 {
             return Err(Error::invalid(
                 "drift",
@@ -158,7 +171,7 @@ impl Tls {
     }
 }
 
-fn check_endpoint(endpoint: &str) -> Result<()> {
+pub(crate) fn check_endpoint(endpoint: &str) -> Result<()> {
     let bad = |why: &str| Err(Error::invalid("endpoints", format!("{endpoint:?}: {why}")));
     let rest = match endpoint.split_once("://") {
         Some(("http" | "https", rest)) => rest,
@@ -387,6 +400,7 @@ mod tests {
         let options = || ClientOptions::new(["h:1"]);
         assert_eq!(argument(options().drift_ppm(100_001).validate()), "drift");
         assert_eq!(argument(options().request_timeout(Duration::ZERO).validate()), "request_timeout");
+        assert_eq!(argument(options().endpoint_sync(Duration::from_millis(999)).validate()), "endpoint_sync");
         assert_eq!(argument(options().credentials("", "x").validate()), "user");
         let junk = Tls {
             ca: Some(b"junk".to_vec()),

@@ -11,7 +11,7 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use crate::clock::{Alarm, Clock};
 use crate::error::{Error, Reason, Result};
-use crate::etcd::{Etcd, Plan, Renewals, Renewer, Watcher, Watches};
+use crate::etcd::{Dialer, Etcd, Plan, Renewals, Renewer, Watcher, Watches, keep_in_sync};
 use crate::io::{Io, Job};
 use crate::options::{ClientOptions, Validity};
 use crate::pages::Pages;
@@ -25,6 +25,8 @@ const CLOSE_FLUSH: Duration = Duration::from_secs(10);
 pub(crate) struct Parts {
     pub(crate) options: ClientOptions,
     pub(crate) plans: Vec<Plan>,
+    /// For endpoints that come later; `None` in process.
+    pub(crate) dialer: Option<Dialer>,
     pub(crate) clock: Clock,
     pub(crate) pages: Arc<Pages>,
     pub(crate) inbox: mpsc::UnboundedReceiver<Job>,
@@ -37,6 +39,7 @@ pub(crate) async fn io_main(parts: Parts) {
     let Parts {
         options,
         plans,
+        dialer,
         clock,
         pages,
         mut inbox,
@@ -49,7 +52,7 @@ pub(crate) async fn io_main(parts: Parts) {
         drift_ppm: options.drift_ppm,
     };
     let etcd = Rc::new(Etcd::open(&options, plans, clock.clone(), changed_told));
-    let renewer = Renewer::new(etcd.clone(), Renewals::new(validity, etcd.endpoints().len()), lost_told.clone());
+    let renewer = Renewer::new(etcd.clone(), Renewals::new(validity, etcd.members().len()), lost_told.clone());
     let watcher = Watcher::new(etcd.clone(), Watches::new(options.reread), lost_told);
     let io = Rc::new(Io {
         etcd,
@@ -72,6 +75,9 @@ pub(crate) async fn io_main(parts: Parts) {
     };
     let renewing = tokio::task::spawn_local(renewer.run(renew_alarm));
     let watching = tokio::task::spawn_local(watcher.run(watch_alarm));
+    let syncing = options.endpoint_sync.zip(dialer).map(|(interval, dialer)| {
+        tokio::task::spawn_local(keep_in_sync(io.etcd.clone(), dialer, interval))
+    });
     loop {
         tokio::select! {
             job = inbox.recv() => match job {
@@ -87,6 +93,7 @@ pub(crate) async fn io_main(parts: Parts) {
     let flushed = shut_down(&io, &mut inbox, &mut lost).await;
     renewing.abort();
     watching.abort();
+    syncing.inspect(|syncing| syncing.abort());
     let waiting = io.closing.take();
     for told in waiting {
         let _ = told.send(flushed.clone());

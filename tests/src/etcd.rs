@@ -4,6 +4,7 @@
 //! Not for a paused runtime: a real process lives on real time.
 
 mod member;
+mod membership;
 mod version;
 
 use std::collections::BTreeSet;

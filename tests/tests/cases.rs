@@ -16,6 +16,8 @@ mod giving_up;
 mod deadlines;
 #[path = "cases/watching.rs"]
 mod watching;
+#[path = "cases/endpoints.rs"]
+mod endpoints;
 #[path = "cases/lease.rs"]
 mod lease;
 #[path = "cases/takeover.rs"]

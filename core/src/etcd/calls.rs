@@ -1,8 +1,9 @@
 //! Calls: which member gets a request, when it is repeated elsewhere, and what an error of etcd's means.
 //! Owns sticky endpoints, tokens, bounds and the split "not applied" / "unknown"; what unknown leads to is the caller's.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::error::Error as StdError;
+use std::rc::Rc;
 use std::time::Duration;
 
 use etcd_client::proto::{
@@ -10,24 +11,17 @@ use etcd_client::proto::{
     PbLeaseRevokeResponse, PbLeaseTimeToLiveRequest, PbLeaseTimeToLiveResponse, PbStatusRequest, PbStatusResponse,
     PbTxnRequest, PbTxnResponse,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tonic::{Code, Status};
 
 use super::cluster::Cluster;
 use super::endpoint::{Endpoint, Plan, Token};
+use super::members::{Kind, Members};
 use super::wire::{Answer, Header, Namespace, unary};
 use crate::clock::{BootTime, Clock};
 use crate::error::{Error, Result, show};
 use crate::options::ClientOptions;
 use crate::protocol::{Txn, TxnReply};
-
-/// Kinds of traffic, each with its own sticky endpoint: a member that is stopped in order refuses calls at once and
-/// keeps its streams for 7 s. Renewals and their confirming reads choose their members themselves (`streams`, `reads`).
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Kind {
-    Calls,
-    Watches,
-}
 
 /// One call.
 #[derive(Debug, Clone, Copy)]
@@ -93,8 +87,8 @@ enum Verdict {
 pub(crate) struct Etcd {
     pub(crate) clock: Clock,
     pub(crate) namespace: Namespace,
-    endpoints: Vec<Endpoint>,
-    sticky: [Cell<usize>; 2],
+    members: Members,
+    failed_over: Notify,
     cluster: RefCell<Cluster>,
     credentials: Option<(String, String)>,
     pub(crate) timeout: Duration,
@@ -116,8 +110,8 @@ impl Etcd {
         Etcd {
             clock,
             namespace: Namespace(options.namespace.clone()),
-            endpoints: plans.into_iter().map(Endpoint::open).collect(),
-            sticky: Default::default(),
+            members: Members::new(plans.into_iter().map(Endpoint::open)),
+            failed_over: Notify::new(),
             cluster: RefCell::default(),
             credentials: options.credentials.clone(),
             timeout: options.request_timeout,
@@ -132,29 +126,24 @@ impl Etcd {
         self.rng.borrow_mut().u64(0..below.max(1))
     }
 
-    pub(crate) fn endpoint(&self, kind: Kind) -> Option<(usize, &Endpoint)> {
-        let index = self.sticky(kind).get() % self.endpoints.len().max(1);
-        Some((index, self.endpoints.get(index)?))
-    }
-
-    fn sticky(&self, kind: Kind) -> &Cell<usize> {
-        let [calls, watches] = &self.sticky;
-        match kind {
-            Kind::Calls => calls,
-            Kind::Watches => watches,
-        }
+    /// Where this kind of traffic goes now, with its index.
+    pub(crate) fn endpoint(&self, kind: Kind) -> Option<(usize, Rc<Endpoint>)> {
+        self.members.now(kind)
     }
 
     /// Moves on from endpoint `from`, unless somebody has already.
     pub(crate) fn advance(&self, kind: Kind, from: usize) {
-        let sticky = self.sticky(kind);
-        if sticky.get() % self.endpoints.len().max(1) == from {
-            sticky.set((from + 1) % self.endpoints.len().max(1));
-        }
+        self.members.advance(kind, from);
+        self.failed_over.notify_one();
     }
 
-    pub(crate) fn endpoints(&self) -> &[Endpoint] {
-        &self.endpoints
+    /// Resolves when traffic has moved on since the last time. For one waiter.
+    pub(crate) async fn failed_over(&self) {
+        self.failed_over.notified().await;
+    }
+
+    pub(crate) fn members(&self) -> &Members {
+        &self.members
     }
 
     pub(crate) fn raft_term(&self) -> u64 {
@@ -163,6 +152,9 @@ impl Etcd {
 
     /// Takes note of a reply's header. False: it came from another cluster, and everything is being ended.
     pub(crate) fn observe(&self, endpoint: &Endpoint, header: Header, floor: Option<i64>) -> Result<()> {
+        if header.member != 0 {
+            endpoint.member.set(header.member);
+        }
         let seen = self.cluster.borrow_mut().observe(&endpoint.name, header, floor);
         seen.map_err(|changed| {
             // The receiver ends with the client; there is nobody to tell then.
@@ -289,21 +281,21 @@ impl Etcd {
         let sent = self.attempt::<_, PbStatusResponse>(endpoint, path, &PbStatusRequest {}, ask, bound).await;
         sent.map_err(|verdict| match verdict {
             Verdict::ElsewhereUnapplied(message) | Verdict::ElsewhereUnknown(message) => {
-                Failure::NotApplied(Error::unavailable(message))
+                Failure::NotApplied(Error::unavailable(format!("{}: {message}", endpoint.name)))
             }
             Verdict::Token => Failure::NotApplied(denied(endpoint, "invalid auth token")),
             Verdict::Final(error) => Failure::NotApplied(error),
         })
     }
 
-    async fn call<A, B>(&self, path: &'static str, request: &A, ask: Ask<'_>) -> std::result::Result<Got<B>, Failure>
+    pub(crate) async fn call<A, B>(&self, path: &'static str, request: &A, ask: Ask<'_>) -> std::result::Result<Got<B>, Failure>
     where
         A: prost::Message + Clone + 'static,
         B: Answer,
     {
         let started = tokio::time::Instant::now();
         // A share for each of up to three members, so that one that hangs does not eat the whole time.
-        let share = ask.attempt.unwrap_or(ask.total / self.endpoints.len().clamp(1, 3) as u32);
+        let share = ask.attempt.unwrap_or(ask.total / self.members.len().clamp(1, 3) as u32);
         let mut first_sent = None;
         let mut failures = 0u32;
         let mut tokens_lost = 0;
@@ -313,7 +305,7 @@ impl Etcd {
                 return Err(Failure::NotApplied(Error::internal("a client without endpoints")));
             };
             let sent = self.clock.now();
-            let message = match self.attempt::<A, B>(endpoint, path, request, ask, left.min(share)).await {
+            let message = match self.attempt::<A, B>(&endpoint, path, request, ask, left.min(share)).await {
                 Ok(body) => {
                     return Ok(Got {
                         header: body.header(),
@@ -346,8 +338,8 @@ impl Etcd {
                 return Err(Failure::Unknown(message));
             }
             // A round of members that fail at once is not begun again at once.
-            let pause = if failures as usize >= self.endpoints.len() {
-                let round = failures / self.endpoints.len().max(1) as u32;
+            let pause = if failures as usize >= self.members.len() {
+                let round = failures / self.members.len().max(1) as u32;
                 Duration::from_millis(10 << round.min(5)) + Duration::from_millis(self.random(10))
             } else {
                 Duration::ZERO

@@ -283,3 +283,14 @@ async fn a_slow_way_on_which_every_answer_misses_its_bound_is_a_way() {
         assert!(lease.deadline.valid(), "{:?}", bench.now());
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn case_15_a_member_given_up_is_not_tried_and_one_that_came_is() {
+    let (mut bench, _lease) = stalled(2);
+    let now = bench.now();
+    bench.machine.set_members(&[true, false, true], now);
+    for member in [2, 0, 2] {
+        bench.pass(BOUND);
+        assert_eq!(opens(&bench.step()), [member]);
+    }
+}

@@ -389,6 +389,11 @@ impl Renewals {
         }
     }
 
+    /// The list of members has changed: which slots are in use.
+    pub(crate) fn set_members(&mut self, known: &[bool], now: BootTime) {
+        self.streams.set_members(known, now);
+    }
+
     /// What a member said when asked whether it leads etcd, and its raft term; `None`: nothing, in time.
     pub(crate) fn told(&mut self, member: usize, said: Option<(bool, u64)>, now: BootTime) {
         // An ex-leader that was cut off goes on saying so for a while.

@@ -81,6 +81,9 @@ impl Renewer {
                 let mut machine = self.machine.borrow_mut();
                 let now = self.etcd.clock.now();
                 machine.note_raft_term(self.etcd.raft_term(), now);
+                if self.etcd.members().changed() {
+                    machine.set_members(&self.etcd.members().slots(), now);
+                }
                 machine.step(now, &mut actions)
             };
             for action in actions.drain(..) {
@@ -126,8 +129,8 @@ impl Renewer {
     /// One stream, from its opening to its end.
     async fn converse(self: Rc<Self>, stream: u64, member: usize, requests: mpsc::Receiver<PbLeaseKeepAliveRequest>) {
         let mut again = false;
-        if let Some(endpoint) = self.etcd.endpoints().get(member) {
-            match self.replies(stream, endpoint, requests).await {
+        if let Some(endpoint) = self.etcd.members().at(member) {
+            match self.replies(stream, &endpoint, requests).await {
                 Ok(()) => log::debug!("{}: the keepalive stream ended", endpoint.name),
                 Err(error) => {
                     log::debug!("{}: the keepalive stream ended: {error}", endpoint.name);
@@ -170,10 +173,10 @@ impl Renewer {
 
     /// Renewals go to etcd's leader: a follower forwards them one at a time, at eight times the CPU.
     async fn find_leader(self: Rc<Self>) {
-        let asked = self.etcd.endpoints().iter().enumerate().map(|(member, endpoint)| {
+        let asked = self.etcd.members().all().into_iter().map(|(member, endpoint)| {
             let etcd = self.etcd.clone();
             async move {
-                let status = etcd.status(endpoint, STATUS_BOUND).await.ok();
+                let status = etcd.status(&endpoint, STATUS_BOUND).await.ok();
                 let said = status.map(|status| {
                     let itself = Header::read(status.header.as_ref()).member;
                     (status.leader == itself, status.raft_term)
@@ -203,9 +206,9 @@ impl Renewer {
             ..self.etcd.repeatable("confirming read", key)
         };
         let mut answer = None;
-        if let Some(endpoint) = self.etcd.endpoints().get(member) {
+        if let Some(endpoint) = self.etcd.members().at(member) {
             let begun = self.etcd.clock.now();
-            match self.etcd.txn_at(endpoint, ask, &txn).await {
+            match self.etcd.txn_at(&endpoint, ask, &txn).await {
                 Ok(got) => {
                     // With a token of a second sending the machine's beginning is the earlier one: safe, only less is shown.
                     answer = Some(ReadReply {

@@ -66,6 +66,8 @@ struct Member {
     not_before: BootTime,
     /// It did not say who leads when last asked.
     silent: bool,
+    /// No longer an endpoint.
+    gone: bool,
 }
 
 /// The stream that renewals take now.
@@ -136,6 +138,18 @@ impl Streams {
         self.longest_pause = longest_pause;
     }
 
+    /// Which members there are, by slot: the list has changed.
+    pub(crate) fn set_members(&mut self, known: &[bool], now: BootTime) {
+        self.members.resize_with(known.len().max(self.members.len()), Member::default);
+        for (member, known) in self.members.iter_mut().zip(known) {
+            if member.gone && *known {
+                *member = Member::default(); // another one in the same slot
+            }
+            member.gone = !known;
+        }
+        self.ask_soon(now);
+    }
+
     /// What even a follower answers in half the bound.
     fn cap(&self) -> usize {
         let answered = (self.bound / 2).as_millis() * FOLLOWER_PER_MS;
@@ -196,7 +210,7 @@ impl Streams {
         let count = self.members.len();
         let round = || (0..count).map(|step| (self.from + step) % count);
         let may = |member: &usize, silent: bool| {
-            self.members.get(*member).is_some_and(|one| one.not_before <= now && (silent || !one.silent))
+            self.members.get(*member).is_some_and(|one| !one.gone && one.not_before <= now && (silent || !one.silent))
         };
         round().find(|member| may(member, false)).or_else(|| round().find(|member| may(member, true)))
     }
@@ -432,7 +446,7 @@ impl Streams {
     pub(crate) fn next_wake(&self, due: Option<BootTime>) -> Option<BootTime> {
         let send = match self.current() {
             Some(stream) if !stream.stalled => due.filter(|_| stream.outstanding.len() < self.cap()),
-            _ => due.map(|due| due.max(self.members.iter().map(|member| member.not_before).min().unwrap_or_default())),
+            _ => due.map(|due| due.max(self.members.iter().filter(|member| !member.gone).map(|member| member.not_before).min().unwrap_or_default())),
         };
         let stall = self.open.iter().filter(|stream| !stream.stalled).filter_map(|stream| stream.stalls_at(self.bound)).min();
         let ask = self.ask_at.filter(|_| !self.asking);

@@ -10,9 +10,10 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
-use super::calls::{Etcd, Kind};
+use super::calls::Etcd;
 use super::endpoint::Token;
 use super::level::Reader;
+use super::members::Kind;
 use super::watches::{Action, Event, Level, Lost, Message, Watches};
 use super::wire::{Header, Namespace, bidi};
 use crate::clock::{Alarm, BootTime};
@@ -153,7 +154,7 @@ impl Watcher {
             self.etcd.advance(Kind::Watches, index);
         }
         let Some((_, endpoint)) = self.etcd.endpoint(Kind::Watches) else { return };
-        if self.etcd.authenticate(endpoint, self.etcd.timeout).await.is_ok() {
+        if self.etcd.authenticate(&endpoint, self.etcd.timeout).await.is_ok() {
             let request = endpoint.request(UnboundedReceiverStream::new(requests));
             let path = "/etcdserverpb.Watch/Watch";
             match bidi::<_, PbWatchResponse>(endpoint.wire.clone(), path, request).await {
@@ -161,7 +162,7 @@ impl Watcher {
                     let mut messages = messages.into_inner();
                     while let Ok(Some(message)) = messages.message().await {
                         let header = Header::read(message.header.as_ref());
-                        if message.compact_revision == 0 && self.etcd.observe(endpoint, header, None).is_err() {
+                        if message.compact_revision == 0 && self.etcd.observe(&endpoint, header, None).is_err() {
                             break;
                         }
                         if message.cancel_reason.contains("invalid auth token") {

@@ -101,6 +101,7 @@ answers!(
     PbLeaseRevokeResponse,
     PbLeaseTimeToLiveResponse,
     PbAuthenticateResponse,
+    PbMemberListResponse,
     PbStatusResponse
 );
 

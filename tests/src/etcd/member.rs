@@ -19,9 +19,9 @@ const TERMINATE_WITHIN: Duration = Duration::from_secs(30);
 /// A member of an [`Etcd`](super::Etcd). All methods take `&self`, so that tasks of a test can share it.
 #[derive(Debug)]
 pub struct Member {
-    program: PathBuf,
-    args: Vec<String>,
-    log: PathBuf,
+    pub(super) program: PathBuf,
+    pub(super) args: Vec<String>,
+    pub(super) log: PathBuf,
     pub(super) endpoint: String,
     pub(super) id: OnceLock<u64>,
     process: Mutex<Process>,
