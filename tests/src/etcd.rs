@@ -12,7 +12,7 @@ use std::io::Write as _;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use etcd_client::{Client, ConnectOptions, StatusResponse, TlsOptions};
@@ -57,6 +57,19 @@ pub struct Options {
     heartbeat: Duration,
     election: Duration,
     tls: Option<Tls>,
+    peers: Option<Front>,
+}
+
+/// Given where a member listens for its peers, says where they shall reach it: at whoever stands in front of it.
+#[derive(Clone)]
+struct Front(Arc<FrontFn>);
+
+type FrontFn = dyn Fn(&str) -> Result<String, String> + Send + Sync;
+
+impl std::fmt::Debug for Front {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Front")
+    }
 }
 
 impl Options {
@@ -87,6 +100,14 @@ impl Options {
     #[must_use]
     pub fn tls(mut self, tls: Tls) -> Self {
         self.tls = Some(tls);
+        self
+    }
+
+    /// Members reach each other through somebody: `front` is told where a member listens for its peers (`host:port`)
+    /// and says where they shall connect instead.
+    #[must_use]
+    pub fn peers_behind(mut self, front: impl Fn(&str) -> Result<String, String> + Send + Sync + 'static) -> Self {
+        self.peers = Some(Front(Arc::new(front)));
         self
     }
 
@@ -142,6 +163,7 @@ impl Etcd {
             heartbeat: Duration::from_millis(100),
             election: Duration::from_secs(1),
             tls: None,
+            peers: None,
         }
     }
 
@@ -378,12 +400,22 @@ impl Etcd {
         let ports = (0..etcd.options.members)
             .map(|_| Ok((free_port()?, free_port()?)))
             .collect::<Result<Vec<(u16, u16)>, String>>()?;
-        let peers: Vec<String> = ports
+        let fronts = ports
+            .iter()
+            .map(|(_, peer)| {
+                let listens = format!("127.0.0.1:{peer}");
+                match &etcd.options.peers {
+                    Some(Front(front)) => front(&listens),
+                    None => Ok(listens),
+                }
+            })
+            .collect::<Result<Vec<String>, String>>()?;
+        let peers: Vec<String> = fronts
             .iter()
             .enumerate()
-            .map(|(i, (_, peer))| format!("m{i}=http://127.0.0.1:{peer}"))
+            .map(|(i, front)| format!("m{i}=http://{front}"))
             .collect();
-        for (i, (client, peer)) in ports.iter().enumerate() {
+        for (i, ((client, peer), front)) in ports.iter().zip(&fronts).enumerate() {
             let endpoint = format!("127.0.0.1:{client}");
             let url = etcd.url(&endpoint);
             let mut args = vec![
@@ -395,7 +427,7 @@ impl Etcd {
                 format!("--listen-client-urls={url}"),
                 format!("--advertise-client-urls={url}"),
                 format!("--listen-peer-urls=http://127.0.0.1:{peer}"),
-                format!("--initial-advertise-peer-urls=http://127.0.0.1:{peer}"),
+                format!("--initial-advertise-peer-urls=http://{front}"),
                 format!("--initial-cluster={}", peers.join(",")),
                 format!("--initial-cluster-token={token}"),
                 format!(

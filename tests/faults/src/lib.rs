@@ -5,6 +5,7 @@
 
 pub mod holder;
 pub mod journal;
+pub mod peers;
 pub mod proxy;
 pub mod referee;
 pub mod report;

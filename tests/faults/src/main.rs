@@ -134,6 +134,7 @@ impl Plan {
             }
             let said = std::mem::take(&mut *rig.raw.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
             raw.write(&said)?;
+            raw.write(&rig.referee.seen().lines(from))?;
             played?;
             rig.mend().await?;
         }

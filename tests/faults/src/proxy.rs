@@ -95,12 +95,7 @@ impl Proxy {
     /// A new way to `server` (`host:port`), with an address of its own.
     pub fn way(&self, server: &str) -> Result<Way, String> {
         let server: SocketAddr = server.parse().map_err(|e| format!("{server}: {e}"))?;
-        let runtime = self.runtime.as_ref().ok_or("the proxy has ended")?;
-        let bound = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| {
-            listener.set_nonblocking(true)?;
-            Ok((listener.local_addr()?, listener))
-        });
-        let (address, listener) = bound.map_err(|e| format!("no port for the proxy: {e}"))?;
+        let (address, listener) = bind()?;
         let (sky, _) = watch::channel(Sky::default());
         let carried = Arc::new(AtomicU64::new(0));
         let way = Way {
@@ -108,7 +103,7 @@ impl Proxy {
             sky: sky.clone(),
             carried: carried.clone(),
         };
-        runtime.spawn(async move {
+        self.spawn(async move {
             let Ok(listener) = TcpListener::from_std(listener) else { return };
             while let Ok((client, _)) = listener.accept().await {
                 tokio::spawn(greet(client, server, sky.subscribe(), carried.clone()));
@@ -116,6 +111,22 @@ impl Proxy {
         });
         Ok(way)
     }
+
+    /// Runs it on the proxy's thread.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        if let Some(runtime) = &self.runtime {
+            runtime.spawn(task);
+        }
+    }
+}
+
+/// A port, to be listened on from the proxy's thread.
+pub(crate) fn bind() -> Result<(SocketAddr, std::net::TcpListener), String> {
+    let bound = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| {
+        listener.set_nonblocking(true)?;
+        Ok((listener.local_addr()?, listener))
+    });
+    bound.map_err(|e| format!("no port for the proxy: {e}"))
 }
 
 impl Drop for Proxy {
@@ -180,7 +191,7 @@ async fn greet(client: TcpStream, server: SocketAddr, mut sky: watch::Receiver<S
 }
 
 /// RST instead of FIN when it is dropped.
-fn reset(stream: &TcpStream) {
+pub(crate) fn reset(stream: &TcpStream) {
     let _ = stream.set_zero_linger();
 }
 
@@ -196,8 +207,8 @@ async fn carry(mut client: TcpStream, mut server: TcpStream, mut sky: watch::Rec
     let broken = {
         let (from_client, to_client) = client.split();
         let (from_server, to_server) = server.split();
-        let up = pump(from_client, to_server, sky.clone(), |weather| weather.up, &carried);
-        let down = pump(from_server, to_client, sky.clone(), |weather| weather.down, &carried);
+        let up = pump(from_client, to_server, sky.clone(), |sky| sky.weather.up, &carried);
+        let down = pump(from_server, to_client, sky.clone(), |sky| sky.weather.down, &carried);
         tokio::select! {
             ended = async { tokio::try_join!(up, down) } => ended.is_err(),
             () = until(&mut sky, |now| now.resets != born.resets || now.half_open != born.half_open) => true,
@@ -219,7 +230,7 @@ async fn carry(mut client: TcpStream, mut server: TcpStream, mut sky: watch::Rec
 }
 
 /// A connection that cannot go on in order.
-struct Broken;
+pub(crate) struct Broken;
 
 /// What one side sent, when it came.
 enum Piece {
@@ -229,11 +240,11 @@ enum Piece {
 }
 
 /// Carries one direction until its orderly end. An end or a reset waits and is delayed as the bytes before it are.
-async fn pump(
+pub(crate) async fn pump<T>(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
-    mut sky: watch::Receiver<Sky>,
-    pick: impl Fn(&Weather) -> Flow,
+    mut sky: watch::Receiver<T>,
+    pick: impl Fn(&T) -> Flow,
     carried: &AtomicU64,
 ) -> Result<(), Broken> {
     let (pieces, mut queue) = mpsc::channel(UNDER_WAY);
@@ -255,7 +266,7 @@ async fn pump(
         let mut lost = false;
         while let Some((came, piece)) = queue.recv().await {
             loop {
-                let flow = pick(&sky.borrow_and_update().weather);
+                let flow = pick(&sky.borrow_and_update());
                 if lost && flow != Flow::Drop {
                     return Err(Broken);
                 }

@@ -12,6 +12,7 @@ use etcd_client::proto::{PbEvent, PbRangeRequest};
 use leadership_core::Clock;
 use leadership_testkit::wire_from_channel;
 use leadership_tests::raw::Raw;
+use serde_json::{Value, json};
 
 /// Between two linearizable reads.
 const READ_EVERY: Duration = Duration::from_millis(200);
@@ -52,7 +53,7 @@ pub struct Reign {
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
     /// By key and revision: what, and when each member told of it.
-    changes: BTreeMap<(String, i64), (Change, Vec<u64>)>,
+    changes: BTreeMap<(String, i64), (Change, BTreeMap<usize, u64>)>,
     /// By key: reads that did not show it as created then, by revision, and when they had ended.
     absences: BTreeMap<(String, i64), u64>,
     /// Linearizable reads that were answered.
@@ -62,8 +63,9 @@ pub struct Seen {
 }
 
 impl Seen {
-    pub(crate) fn tell(&mut self, key: &str, revision: i64, change: Change, at: u64) {
-        self.changes.entry((key.to_owned(), revision)).or_insert((change, Vec::new())).1.push(at);
+    pub(crate) fn tell(&mut self, member: usize, key: &str, revision: i64, change: Change, at: u64) {
+        let told = &mut self.changes.entry((key.to_owned(), revision)).or_insert((change, BTreeMap::new())).1;
+        told.entry(member).or_insert(at);
     }
 
     /// A linearizable read at `revision`, over by `at`, showed these keys, with their creations.
@@ -86,7 +88,7 @@ impl Seen {
         let mut reigns: Vec<Reign> = Vec::new();
         for ((_, revision), (change, told)) in self.changes.range((key.to_owned(), i64::MIN)..=(key.to_owned(), i64::MAX)) {
             let last = reigns.last_mut();
-            let (at, latest) = (told.iter().min().copied().unwrap_or(0), told.iter().max().copied());
+            let (at, latest) = (told.values().min().copied().unwrap_or(0), told.values().max().copied());
             match (change, last) {
                 (Change::Created, last) => {
                     // The delete before it was not told (compacted away): its end was known by now at the latest.
@@ -117,6 +119,25 @@ impl Seen {
     }
 }
 
+impl Seen {
+    /// What the referee was told from `from` on, as raw lines.
+    #[must_use]
+    pub fn lines(&self, from: u64) -> Vec<Value> {
+        let recent = self.changes.iter().filter(|(_, (_, told))| told.values().any(|at| *at >= from));
+        recent
+            .map(|((key, revision), (change, told))| {
+                let (what, create) = match change {
+                    Change::Created => ("created", *revision),
+                    Change::Written(create) => ("written", *create),
+                    Change::Deleted => ("deleted", 0),
+                };
+                let told: Vec<_> = told.iter().map(|(member, at)| json!([member, at])).collect();
+                json!({"is": "etcd", "key": key, "revision": revision, "what": what, "create": create, "told": told})
+            })
+            .collect()
+    }
+}
+
 /// The referee at work, on a thread of its own. Dropping it ends it.
 pub struct Referee {
     seen: Arc<Mutex<Seen>>,
@@ -136,8 +157,8 @@ impl Referee {
             let channel = endpoint.connect_timeout(READ_WITHIN).tcp_nodelay(true).connect_lazy();
             members.push(Raw::new(wire_from_channel(channel)));
         }
-        for member in &members {
-            runtime.spawn(watch(member.clone(), prefix.to_owned(), seen.clone()));
+        for (place, member) in members.iter().enumerate() {
+            runtime.spawn(watch(place, member.clone(), prefix.to_owned(), seen.clone()));
         }
         runtime.spawn(read(members, prefix.to_owned(), seen.clone()));
         Ok(Referee {
@@ -175,7 +196,7 @@ fn end_of(prefix: &str) -> Vec<u8> {
     end
 }
 
-async fn watch(member: Raw, prefix: String, seen: Arc<Mutex<Seen>>) {
+async fn watch(place: usize, member: Raw, prefix: String, seen: Arc<Mutex<Seen>>) {
     let clock = Clock::boot();
     // From the first revision on: the cluster is the referee's own, and what was before it is compared, too.
     let mut next = 1;
@@ -193,7 +214,7 @@ async fn watch(member: Raw, prefix: String, seen: Arc<Mutex<Seen>>) {
                 }
                 let mut seen = lock(&seen);
                 for event in &reply.events {
-                    next = next.max(note(&mut seen, event, at) + 1);
+                    next = next.max(note(&mut seen, place, event, at) + 1);
                 }
             }
         }
@@ -202,7 +223,7 @@ async fn watch(member: Raw, prefix: String, seen: Arc<Mutex<Seen>>) {
 }
 
 /// Notes an event; its revision.
-fn note(seen: &mut Seen, event: &PbEvent, at: u64) -> i64 {
+fn note(seen: &mut Seen, member: usize, event: &PbEvent, at: u64) -> i64 {
     let Some(kv) = &event.kv else { return 0 };
     let key = String::from_utf8_lossy(&kv.key);
     if is_election(&key) {
@@ -213,7 +234,7 @@ fn note(seen: &mut Seen, event: &PbEvent, at: u64) -> i64 {
         } else {
             Change::Written(kv.create_revision)
         };
-        seen.tell(&key, kv.mod_revision, change, at);
+        seen.tell(member, &key, kv.mod_revision, change, at);
     }
     kv.mod_revision
 }
@@ -250,13 +271,14 @@ mod tests {
     #[test]
     fn a_reign_lasts_from_a_creation_to_its_end_whatever_is_written_between() {
         let mut seen = Seen::default();
-        seen.tell("k", 5, Change::Created, 100);
-        seen.tell("k", 7, Change::Written(5), 110);
-        seen.tell("k", 9, Change::Deleted, 130);
-        seen.tell("k", 9, Change::Deleted, 120); // another member told earlier
-        seen.tell("k", 9, Change::Deleted, 140);
-        seen.tell("k", 10, Change::Created, 150);
-        seen.tell("l", 6, Change::Created, 105);
+        seen.tell(0, "k", 5, Change::Created, 100);
+        seen.tell(0, "k", 7, Change::Written(5), 110);
+        seen.tell(0, "k", 9, Change::Deleted, 130);
+        seen.tell(1, "k", 9, Change::Deleted, 120); // another member told earlier
+        seen.tell(2, "k", 9, Change::Deleted, 140);
+        seen.tell(2, "k", 9, Change::Deleted, 170); // the same again, on a new watch
+        seen.tell(0, "k", 10, Change::Created, 150);
+        seen.tell(0, "l", 6, Change::Created, 105);
         let reign = |create, known, gone, gone_everywhere, writes| Reign { create, known, gone, gone_everywhere, writes };
         assert_eq!(seen.reigns("k"), [reign(5, 100, Some(120), Some(140), 1), reign(10, 150, None, None, 0)]);
     }
@@ -264,12 +286,12 @@ mod tests {
     #[test]
     fn a_read_that_misses_a_key_is_its_end_before_any_event_comes() {
         let mut seen = Seen::default();
-        seen.tell("k", 5, Change::Created, 100);
+        seen.tell(0, "k", 5, Change::Created, 100);
         let shown = |create| BTreeMap::from([("k".to_owned(), create)]);
         seen.read(6, shown(5), 110);
         seen.read(8, shown(8), 150); // deleted, and another's by now
-        seen.tell("k", 7, Change::Deleted, 180);
-        seen.tell("k", 8, Change::Created, 181);
+        seen.tell(0, "k", 7, Change::Deleted, 180);
+        seen.tell(0, "k", 8, Change::Created, 181);
         assert_eq!(seen.reigns("k").first().and_then(|reign| reign.gone), Some(150));
         assert_eq!(seen.reigns("k").last().and_then(|reign| reign.gone), None);
     }

@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use crate::holder::Orders;
 use crate::journal::{Claim, Journal};
+use crate::peers::Peers;
 use crate::proxy::{Proxy, Way};
 use crate::referee::Referee;
 use crate::verdict::{Verdict, judge};
@@ -166,14 +167,18 @@ pub struct Rig {
     pub raw: Raw,
     program: PathBuf,
     clock: Clock,
-    _proxy: Proxy,
+    peers: Peers,
+    proxy: Arc<Proxy>,
 }
 
 impl Rig {
     /// Starts it, and waits until every election has its leader. `program` is this crate's own.
     pub async fn start(version: Version, program: &Path, groups: &[Group]) -> Result<Rig, String> {
-        let etcd = Etcd::start_cluster(version, 3).await?;
-        let proxy = Proxy::start()?;
+        let proxy = Arc::new(Proxy::start()?);
+        let peers = Peers::new(proxy.clone());
+        let front = peers.clone();
+        let options = Etcd::options(version).members(3).peers_behind(move |listens| front.stand_before(listens));
+        let etcd = options.start().await?;
         let referee = Referee::start(&etcd.endpoints(), PREFIX)?;
         let mut rig = Rig {
             holders: Vec::new(),
@@ -183,11 +188,12 @@ impl Rig {
             raw: Raw::default(),
             program: program.to_owned(),
             clock: Clock::boot(),
-            _proxy: proxy,
+            peers,
+            proxy,
         };
         for part in ["first", "second"] {
             for (place, group) in groups.iter().enumerate() {
-                let ways = rig.etcd.endpoints().iter().map(|server| rig._proxy.way(server)).collect::<Result<Vec<_>, _>>()?;
+                let ways = rig.etcd.endpoints().iter().map(|server| rig.proxy.way(server)).collect::<Result<Vec<_>, _>>()?;
                 let orders = Orders {
                     endpoints: ways.iter().map(Way::endpoint).collect(),
                     prefix: prefix(place, group),
@@ -294,8 +300,15 @@ impl Rig {
         holders.map(|h| h.journal.said().jeopardies.iter().filter(|(at, _)| (from..=to).contains(at)).count()).sum()
     }
 
+    /// Cuts a member off from the other members, until [`mend`](Self::mend); clients still reach it.
+    pub fn part(&self, member: usize) -> Result<(), String> {
+        let id = self.etcd.member(member).id().ok_or("a member that has never served")?;
+        self.peers.cut_off(id, member, self.etcd.members().len())
+    }
+
     /// Makes everything run again that a scenario may have left stopped, down or spoilt.
     pub async fn mend(&self) -> Result<(), String> {
+        self.peers.heal();
         for holder in &self.holders {
             for way in &holder.ways {
                 way.set(crate::proxy::Weather::default());

@@ -30,6 +30,8 @@ pub enum Scenario {
     Frozen(Role),
     /// A member is killed (SIGKILL) and started again with its data 7 s later.
     Killed(Role),
+    /// A member is cut off from the other members for 7 s; clients still reach it.
+    Parted(Role),
     /// Nothing gets through between the holders and a member for 7 s; the member is healthy.
     WayCut(Role),
     /// Every member in turn is ended by SIGTERM and started again.
@@ -77,13 +79,16 @@ pub enum Expected {
 
 impl Scenario {
     /// All of them, in the order of the table.
-    pub const ALL: [Scenario; 24] = [
+    pub const ALL: [Scenario; 27] = [
         Scenario::Frozen(Role::Leader),
         Scenario::Frozen(Role::Connected),
         Scenario::Frozen(Role::Other),
         Scenario::Killed(Role::Leader),
         Scenario::Killed(Role::Connected),
         Scenario::Killed(Role::Other),
+        Scenario::Parted(Role::Leader),
+        Scenario::Parted(Role::Connected),
+        Scenario::Parted(Role::Other),
         Scenario::WayCut(Role::Leader),
         Scenario::WayCut(Role::Connected),
         Scenario::WayCut(Role::Other),
@@ -115,6 +120,7 @@ impl Scenario {
         match self {
             Scenario::Frozen(role) => format!("{}-frozen", of(role)),
             Scenario::Killed(role) => format!("{}-killed", of(role)),
+            Scenario::Parted(role) => format!("{}-parted", of(role)),
             Scenario::WayCut(role) => format!("{}-unreachable", of(role)),
             Scenario::RollingRestart => "rolling-restart".to_owned(),
             Scenario::QuorumBlinks => "quorum-blinks".to_owned(),
@@ -177,6 +183,19 @@ impl Scenario {
                 rig.etcd.member(member).kill().await?;
                 pass(AWAY).await;
                 rig.etcd.restart(member).await?;
+                pass(afterwards).await;
+            }
+            Scenario::Parted(role) => {
+                let member = rig.member(role).await?;
+                rig.part(member)?;
+                pass(AWAY).await;
+                // An etcd that hears nothing for so long knows no leader (or, deposed, finds that out): else it was not parted.
+                let status = rig.etcd.status(member).await?;
+                let leads = status.header().is_some_and(|header| header.member_id() == status.leader());
+                if status.leader() != 0 && !leads || rig.etcd.leader().await? == member {
+                    return Err(format!("member {member} was cut off from its peers, and still follows a leader or leads"));
+                }
+                rig.mend().await?;
                 pass(afterwards).await;
             }
             Scenario::WayCut(role) => {

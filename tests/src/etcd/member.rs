@@ -62,6 +62,12 @@ impl Member {
         &self.endpoint
     }
 
+    /// Its id in the cluster, once it has served; the same after a restart.
+    #[must_use]
+    pub fn id(&self) -> Option<u64> {
+        self.id.get().copied()
+    }
+
     /// The process id, if there is a process.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {

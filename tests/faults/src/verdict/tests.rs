@@ -26,9 +26,9 @@ fn claim(holder: &str, token: i64, since: u64, last_yes: u64, ended: bool) -> Cl
 /// Created at revision 5 (known at 100), deleted at 9 (known at 500), created anew at 10 (known at 501).
 fn seen() -> Seen {
     let mut seen = Seen::default();
-    seen.tell("k", 5, Change::Created, 100);
-    seen.tell("k", 9, Change::Deleted, 500);
-    seen.tell("k", 10, Change::Created, 501);
+    seen.tell(0, "k", 5, Change::Created, 100);
+    seen.tell(0, "k", 9, Change::Deleted, 500);
+    seen.tell(0, "k", 10, Change::Created, 501);
     seen
 }
 
