@@ -1,30 +1,29 @@
-//! Keeping leases: when each is renewed, what a reply is worth, when a read confirms it (S2, DESIGN §4).
-//! A plain state machine fed with replies and time; which stream a renewal takes is `streams`', the I/O `renewer`'s.
+//! Keeping leases: which are held, when each is renewed, on which stream it is outstanding (DESIGN §4). A plain state machine
+//! fed with replies and time; what replies prove is `proving`'s, which stream is taken `streams`', the I/O `renewer`'s.
+
+mod proving;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::due::Due;
-use super::extended::{Shows, Terms};
+use super::extended::Terms;
 use super::held::{Held, Place};
 use super::reads::Reads;
 use super::streams::{Orphans, Step, Streams};
 use crate::clock::BootTime;
 use crate::error::Reason;
 use crate::options::{RENEWALS_PER_TTL, Validity};
-use crate::protocol::KeyValue;
 use crate::term::{LeaseShared, TermShared};
+
+use proving::Extension;
+pub(crate) use proving::{Proof, ReadReply};
 
 /// A renewal or a read without an answer for less is not tried elsewhere, whatever the TTL.
 const MIN_BOUND: Duration = Duration::from_millis(50);
 /// … and for a TTL above 600 ms, for this part of it.
 const BOUNDS_PER_TTL: u32 = 12;
-/// Confirming reads are begun at most this often per TTL, but at once when a deadline is near.
-const READS_PER_TTL: u32 = 25;
-/// A read is given up after this part of the TTL: until then it may still prove something.
-const GIVE_UP_READ: u32 = 2;
 /// A member that fails is tried again after this part of the TTL at the latest.
 const PAUSES_PER_TTL: u32 = 10;
 /// Leases due within this part of their interval go out together: one wake-up, one write.
@@ -41,24 +40,6 @@ pub(crate) enum Action {
     Read { read: u64, member: usize, keys: Vec<Vec<u8>>, bound: Duration },
     /// This term was lost: announce it.
     Lost(Arc<TermShared>),
-}
-
-/// A reply that may extend a lease once a read confirms it.
-#[derive(Debug, Clone, Copy)]
-struct Extension {
-    sent: BootTime,
-    received: BootTime,
-    /// 0: the lease is gone, if the reply is confirmed.
-    ttl: Duration,
-    raft_term: u64,
-    stream: u64,
-}
-
-impl Extension {
-    /// Worth more than `other`: of a newer raft term, or sent later.
-    fn beats(&self, other: &Extension) -> bool {
-        (self.raft_term, self.sent) > (other.raft_term, other.sent)
-    }
 }
 
 struct Entry {
@@ -81,21 +62,6 @@ struct Entry {
     /// Waits in `unconfirmed`.
     waiting: bool,
     terms: Vec<u64>,
-}
-
-/// What a confirming read answered.
-pub(crate) struct ReadReply {
-    pub(crate) raft_term: u64,
-    pub(crate) revision: i64,
-    /// One for each key asked for.
-    pub(crate) keys: Vec<Option<KeyValue>>,
-}
-
-/// A linearizable proof: when its request was begun, and at which raft term it was answered.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Proof {
-    pub(crate) begun: BootTime,
-    pub(crate) raft_term: u64,
 }
 
 pub(crate) struct Renewals {
@@ -227,26 +193,6 @@ impl Renewals {
         self.due.push(at, place);
     }
 
-    /// Confirms a lease's last renewal by a proof of the caller's own (S4). `None`: the proof does not confirm it;
-    /// renew once more. A deadline otherwise.
-    pub(crate) fn confirm_by(&mut self, lease: i64, proof: Proof, now: BootTime) -> Option<BootTime> {
-        self.note_raft_term(proof.raft_term, now);
-        let entry = self.leases.get(lease)?;
-        let known = entry.better.iter().map(|better| **better).chain(entry.extension);
-        let confirmed = known.into_iter().find(|extension| {
-            extension.received <= proof.begun
-                && extension.raft_term == proof.raft_term
-                && proof.raft_term >= self.highest_raft_term
-        })?;
-        (!confirmed.ttl.is_zero()).then(|| confirmed.sent.after(self.validity.of(confirmed.ttl)))
-    }
-
-    /// When the reply came that last could extend this lease.
-    pub(crate) fn answered(&self, lease: i64) -> Option<BootTime> {
-        let entry = self.leases.get(lease)?;
-        Some(entry.better.as_ref().map_or(entry.extension?.received, |better| better.received))
-    }
-
     /// A term begins: its lease's renewals extend it, and its key takes part in the confirming reads.
     pub(crate) fn add_term(&mut self, term: Arc<TermShared>, shown: BootTime, now: BootTime) {
         if let Some(entry) = self.leases.get_mut(term.guard.lease) {
@@ -306,70 +252,6 @@ impl Renewals {
         self.leases.values_mut().map(|entry| entry.lease.clone()).collect()
     }
 
-    /// A reply on a stream. True if [`step`](Self::step) has something to do before it would look again.
-    pub(crate) fn reply(&mut self, stream: u64, lease: i64, ttl: i64, raft_term: u64, now: BootTime) -> bool {
-        let Some(answered) = self.streams.reply(stream, lease, now) else { return false };
-        self.note_raft_term(raft_term, now);
-        let highest = self.highest_raft_term;
-        // Whatever is due by now: a full stream has no time of its own to come back at.
-        let low = self.streams.low_water();
-        let refill = answered
-            .left
-            .is_some_and(|left| left == low || (left < low && self.due.first().is_some_and(|at| at <= now)));
-        let place = answered.place;
-        let Some(entry) = self.leases.at_mut(place) else { return refill };
-        entry.on &= !answered.bit;
-        let extension = Extension {
-            sent: answered.sent,
-            received: now,
-            ttl: Duration::from_secs(u64::try_from(ttl).unwrap_or(0)),
-            raft_term,
-            stream,
-        };
-        // The reply to the last send plans the next; a late one to an earlier send changes nothing of the plan.
-        if entry.renewing && answered.sent >= entry.sent {
-            let next = answered.sent.after(entry.ttl / RENEWALS_PER_TTL).max(now);
-            entry.next = Some(next);
-            self.due.push(next, place);
-        }
-        if raft_term < highest {
-            let newer = entry.extension.is_some_and(|known| known.raft_term == highest && known.sent >= extension.sent);
-            if !newer {
-                self.old(place, extension, now);
-            }
-            return true;
-        }
-        let hurry = ttl <= 0 || entry.until.since(now) < entry.ttl / 4;
-        match &mut entry.extension {
-            Some(known) if !extension.beats(known) => return refill,
-            Some(known) if entry.waiting && known.raft_term == raft_term && self.reads.covers(known.received) => {
-                if entry.better.as_ref().is_none_or(|better| extension.beats(better)) {
-                    entry.better = Some(Box::new(extension));
-                }
-            }
-            known => {
-                *known = Some(extension);
-                entry.better = None;
-            }
-        }
-        self.newest = now;
-        let first = self.unconfirmed.is_empty();
-        if !std::mem::replace(&mut entry.waiting, true) {
-            self.unconfirmed.push(place);
-        }
-        if hurry {
-            self.reads.at_once();
-        }
-        refill || first || hurry
-    }
-
-    /// A reply of an old raft term extends nothing, and is no error: renew once more (S2).
-    fn old(&mut self, place: Place, extension: Extension, now: BootTime) {
-        let orphans = self.streams.old_term(extension.stream, extension.sent, now);
-        self.schedule(place, now);
-        self.resend(orphans, now);
-    }
-
     /// The stream ended, or could not be opened. `again`: a new one to the same member may do better.
     pub(crate) fn broken(&mut self, stream: u64, again: bool, now: BootTime) {
         let orphans = self.streams.broken(stream, again, now);
@@ -408,114 +290,6 @@ impl Renewals {
     /// Every member was asked who leads etcd.
     pub(crate) fn asked(&mut self, now: BootTime) {
         self.streams.asked(now);
-    }
-
-    /// A confirming read has answered, or failed (`None`).
-    pub(crate) fn read_done(&mut self, read: u64, reply: Option<ReadReply>, now: BootTime, out: &mut Vec<Action>) {
-        let Some(read) = self.reads.end(read) else { return };
-        let Some(reply) = reply else {
-            self.reads.failed(&read, self.streams.members());
-            return;
-        };
-        for (id, kv) in read.terms.iter().zip(&reply.keys) {
-            let times = (now, self.slept);
-            if let Some(reason) = self.terms.shown(*id, kv.as_ref(), reply.revision, read.begun, self.validity, times) {
-                self.end_term(*id, reason, out);
-            }
-        }
-        if reply.raft_term < self.highest_raft_term {
-            // A member that has not heard of the newest etcd leader confirms nothing.
-            self.reads.failed(&read, self.streams.members());
-            return;
-        }
-        self.reads.succeeded();
-        self.note_raft_term(reply.raft_term, now);
-        let mut good = Vec::new();
-        for place in std::mem::take(&mut self.unconfirmed) {
-            self.settle(place, read.begun, reply.raft_term, now, &mut good, out);
-        }
-        for stream in good {
-            self.streams.confirmed(stream);
-        }
-    }
-
-    /// What a read begun at `begun` and answered at `raft_term` says of a lease's last replies.
-    fn settle(
-        &mut self,
-        place: Place,
-        begun: BootTime,
-        raft_term: u64,
-        now: BootTime,
-        good: &mut Vec<u64>,
-        out: &mut Vec<Action>,
-    ) {
-        let Some(entry) = self.leases.at_mut(place) else { return };
-        let Some(mut extension) = entry.extension else {
-            entry.waiting = false;
-            return;
-        };
-        if extension.received > begun {
-            self.unconfirmed.push(place); // the read began before it came: the next one
-            return;
-        }
-        let mut later = false;
-        if let Some(better) = entry.better.take() {
-            // Both may be covered; what is not waits for the next read.
-            let first = std::mem::replace(&mut extension, *better);
-            entry.extension = Some(extension);
-            if extension.received > begun {
-                later = true;
-                extension = first;
-            }
-        }
-        entry.waiting = later;
-        if later {
-            self.unconfirmed.push(place);
-        }
-        if extension.raft_term != raft_term {
-            self.old(place, extension, now);
-        } else {
-            if !good.contains(&extension.stream) {
-                good.push(extension.stream);
-            }
-            if extension.ttl.is_zero() {
-                self.gone(place, out);
-            } else {
-                self.extend(place, extension, now);
-            }
-        }
-    }
-
-    fn extend(&mut self, place: Place, extension: Extension, now: BootTime) {
-        let Some(entry) = self.leases.at_mut(place) else { return };
-        let validity = self.validity.of(extension.ttl);
-        let deadline = extension.sent.after(validity);
-        if entry.lease.deadline.set(deadline, now, self.slept) {
-            entry.until = deadline;
-        }
-        entry.lease.confirmed.fetch_add(1, Ordering::Relaxed);
-        for id in &entry.terms {
-            self.terms.extend(*id, deadline, validity, now, self.slept);
-        }
-    }
-
-    /// etcd says, confirmed, that the lease is gone.
-    fn gone(&mut self, place: Place, out: &mut Vec<Action>) {
-        let Some(entry) = self.leases.at_mut(place) else { return };
-        entry.renewing = false;
-        entry.next = None;
-        entry.lease.deadline.end(Reason::Revoked);
-        for id in entry.terms.clone() {
-            self.end_term(id, Reason::Revoked, out);
-        }
-    }
-
-    fn end_term(&mut self, id: u64, reason: Reason, out: &mut Vec<Action>) {
-        if let Some(term) = self.terms.remove(id) {
-            term.deadline.end(reason);
-            self.unhang(&term);
-            out.push(Action::Lost(term));
-        }
     }
 
     /// Does what is due now. Returns when to come back at the latest.
@@ -573,36 +347,9 @@ impl Renewals {
         }
     }
 
-    /// Some reply came after the last read began, or that one is late.
-    fn wants_read(&self) -> bool {
-        !self.unconfirmed.is_empty() && !self.reads.will_cover(self.newest)
-    }
-
-    fn begin_reads(&mut self, now: BootTime, out: &mut Vec<Action>) {
-        let (gap, bound) = (self.min_ttl() / READS_PER_TTL, self.bound());
-        self.reads.note_late(now, bound, self.streams.members());
-        let due = |terms: &Terms| terms.next_show().is_some_and(|at| at <= now);
-        let mut wanted = self.wants_read() || due(&self.terms);
-        if !wanted || self.reads.full() || !(self.reads.rested_at(gap) <= now || self.reads.take_hurry()) {
-            return;
-        }
-        while wanted && !self.reads.full() {
-            // In a read just begun: that one tells. One that hangs does not keep the key from the next, or nothing
-            // would be begun of what `next_wake` says is due.
-            let Shows { terms, keys, more } = self.terms.shows(now, |id| self.reads.shows(id, now.before(gap)));
-            if keys.is_empty() && self.unconfirmed.is_empty() {
-                break;
-            }
-            let (read, member) = self.reads.begin(terms, now);
-            let bound = (self.min_ttl() / GIVE_UP_READ).max(bound);
-            out.push(Action::Read { read, member, keys, bound });
-            wanted = more;
-        }
-    }
-
     fn next_wake(&self) -> Option<BootTime> {
         let streams = self.streams.next_wake(self.due.first());
-        let rested = self.reads.rested_at(self.min_ttl() / READS_PER_TTL);
+        let rested = self.reads.rested_at(self.read_gap());
         let (read, show) = if self.reads.full() {
             (None, None)
         } else {

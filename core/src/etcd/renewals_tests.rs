@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 use super::*;
 use crate::clock::{Clock, VirtualClock};
 use crate::pages::Pages;
-use crate::protocol::Guard;
+use crate::protocol::{Guard, KeyValue};
 use crate::term::{Announced, Deadline, Release, TermState};
 
 const TTL: Duration = Duration::from_secs(5);
