@@ -13,6 +13,7 @@ use tokio::sync::{Notify, oneshot, watch};
 
 use crate::error::{Error, Result};
 use crate::etcd::{Etcd, Failure, Level, Reader, Renewer, Subscription, Watcher};
+use crate::moving::Moves;
 use crate::options::Validity;
 use crate::pages::{Pages, Slot};
 use crate::protocol::{self, Key, Leader};
@@ -63,8 +64,9 @@ pub(crate) struct Io {
     pub(crate) releasing: watch::Sender<usize>,
     /// Watches that leaderships hold on to between their calls.
     pub(crate) kept: RefCell<BTreeMap<u64, Kept>>,
-    /// Campaigns under way with a lease of the caller's, by lease and key.
-    pub(crate) campaigns: RefCell<BTreeSet<(i64, Vec<u8>)>>,
+    /// Campaigns under way with a lease of the caller's, by lease (its address) and key.
+    pub(crate) campaigns: RefCell<BTreeSet<(usize, Vec<u8>)>>,
+    pub(crate) moves: Moves,
 }
 
 /// What a contender keeps between its calls: the watch of its key, and how to end what it is about.
@@ -104,23 +106,31 @@ impl Io {
         kept.subscription.level.clone()
     }
 
+    /// Renews a lease in the background, and lets it move if it is due to.
+    pub(crate) fn keep_alive(&self, lease: &LeaseShared) {
+        self.renewer.with(|machine, _| machine.set_renewing(lease.id(), true));
+        self.etcd.leader_changed.notify_one();
+    }
+
     pub(crate) fn forget(&self, contender: u64) {
         let gone = self.kept.borrow_mut().remove(&contender);
         drop(gone); // after the borrow: its end is a message to the watcher
     }
 
-    /// Revokes a lease until etcd has said so, or it must have run out by itself.
+    /// Revokes a lease until etcd has said so, or it must have run out by itself. One whose keys are moving is two.
     pub(crate) async fn retired(self: &Rc<Self>, lease: Arc<LeaseShared>) -> Result<()> {
         let releasing = self.releasing();
-        self.renewer.with(|machine, _| machine.remove(lease.id));
-        match self.etcd.revoke(lease.id).await {
-            Ok(()) => Ok(()),
-            Err(failure) => {
-                drop(releasing);
-                self.revoke_in_background(lease.id, lease.ttl * 2);
-                Err(failure.into_error())
+        let ids: Vec<i64> = lease.ids().collect();
+        self.renewer.with(|machine, _| ids.iter().for_each(|id| machine.remove(*id)));
+        let mut revoked = Ok(());
+        for id in ids {
+            if let Err(failure) = self.etcd.revoke(id).await {
+                self.revoke_in_background(id, lease.ttl * 2);
+                revoked = Err(failure.into_error());
             }
         }
+        drop(releasing);
+        revoked
     }
 
     /// [`retired`](Self::retired), without waiting.

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::client::Client;
@@ -39,7 +39,7 @@ impl Drop for Owner {
         self.shared.deadline.end(Reason::Closed);
         let shared = self.shared.clone();
         self.client.send(move |io| {
-            end_terms(io, shared.id);
+            end_terms(io, &shared);
             io.retire(shared);
         });
     }
@@ -106,8 +106,8 @@ impl Lease {
                 reason: self.inner.shared.deadline.lost(),
             });
         }
-        let id = self.id();
-        self.inner.client.send(move |io| io.renewer.with(|machine, _| machine.set_renewing(id, true)));
+        let shared = self.inner.shared.clone();
+        self.inner.client.send(move |io| io.keep_alive(&shared));
         Ok(())
     }
 
@@ -129,7 +129,7 @@ impl Lease {
         self.inner
             .client
             .run(move |io, _| async move {
-                end_terms(&io, shared.id);
+                end_terms(&io, &shared);
                 io.retired(shared).await
             })
             .await
@@ -142,10 +142,11 @@ impl Lease {
         !self.inner.shared.deadline.valid()
     }
 
-    /// The lease's id.
+    /// The lease's id in etcd. It becomes another when the keys on it move to a fresh lease after an etcd leader change;
+    /// a lease that also carries keys of other kinds keeps its own.
     #[must_use]
     pub fn id(&self) -> i64 {
-        self.inner.shared.id
+        self.inner.shared.id()
     }
 
     /// What it is for.
@@ -168,9 +169,9 @@ impl Lease {
 }
 
 /// No term outlives the revoke of its lease: it ends before that is sent (S1).
-fn end_terms(io: &Rc<Io>, lease: i64) {
+fn end_terms(io: &Rc<Io>, lease: &Arc<LeaseShared>) {
     let running = io.renewer.with(|machine, _| machine.running());
-    for term in running.iter().filter(|term| term.lease.id == lease) {
+    for term in running.iter().filter(|term| Arc::ptr_eq(&term.lease, lease)) {
         term.deadline.end(Reason::Closed);
         crate::release::lost(io, term);
     }
@@ -199,6 +200,7 @@ impl Granting {
 
     pub(crate) async fn grant(&mut self, secs: i64, purpose: Arc<str>) -> Result<Arc<LeaseShared>> {
         self.armed = true;
+        let settled = self.io.etcd.raft_term();
         let got = match self.io.etcd.grant(self.id, secs).await {
             Ok(got) => got,
             Err(Failure::NotApplied(error)) => {
@@ -212,15 +214,10 @@ impl Granting {
         let clock = self.io.etcd.clock.clone();
         // A grant is itself written by a quorum: it counts from before its sending without a further read.
         let at = got.first_sent.after(self.io.validity.of(ttl));
-        let shared = Arc::new(LeaseShared {
-            id: got.body.id,
-            ttl,
-            purpose,
-            deadline: Deadline::start(word, clock, Duration::ZERO, at),
-            confirmed: AtomicU64::new(0),
-            closed: AtomicBool::new(false),
-            tainted: AtomicBool::new(false),
-        });
+        let deadline = Deadline::start(word, clock, Duration::ZERO, at);
+        // Whatever the reply says, only an etcd leader not older than what was known before surely granted it.
+        let settled = if settled == 0 { got.header.raft_term } else { settled };
+        let shared = Arc::new(LeaseShared::granted(got.body.id, ttl, purpose, settled, deadline));
         self.io.renewer.with(|machine, now| {
             machine.add(shared.clone(), got.first_sent, got.header.raft_term, now);
         });

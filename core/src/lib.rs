@@ -30,6 +30,7 @@ mod etcd;
 mod io;
 mod leadership;
 mod lease;
+mod moving;
 mod options;
 mod pages;
 mod protocol;

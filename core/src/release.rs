@@ -44,14 +44,14 @@ pub(crate) async fn released(io: &Rc<Io>, term: Option<Arc<TermShared>>) -> Resu
         match term.released.wait().await {
             Released::LeftToLease => Err(Error::unavailable(format!(
                 "the release of {} was never confirmed; it goes with its lease",
-                show(&term.guard.key)
+                show(&term.holding.key)
             ))),
             _ => Ok(()),
         }
     };
     tokio::time::timeout(io.etcd.timeout, waiting).await.unwrap_or_else(|_| {
         Err(Error::Timeout {
-            message: format!("release of {}: not confirmed yet, it goes on", show(&term.guard.key)),
+            message: format!("release of {}: not confirmed yet, it goes on", show(&term.holding.key)),
         })
     })
 }
@@ -60,7 +60,7 @@ async fn release(io: &Rc<Io>, term: &Arc<TermShared>) -> Released {
     let reason = term.deadline.lost();
     let lease = &term.lease;
     if !term.lease_is_callers {
-        io.renewer.with(|machine, _| machine.set_renewing(lease.id, false));
+        io.renewer.with(|machine, _| machine.set_renewing(lease.id(), false));
     }
     // Until the deadline the work may still be finishing: the key stays while the term is valid.
     if let Ok(mut alarm) = Alarm::new(&io.etcd.clock) {
@@ -81,7 +81,7 @@ async fn release(io: &Rc<Io>, term: &Arc<TermShared>) -> Released {
     }
     lease.deadline.end(reason.unwrap_or(Reason::Closed));
     if reason == Some(Reason::ClusterChanged) {
-        io.renewer.with(|machine, _| machine.remove(lease.id)); // the other cluster knows nothing of it
+        io.renewer.with(|machine, _| lease.ids().for_each(|id| machine.remove(id))); // the other cluster knows nothing of it
     } else if released != Released::LeftToLease {
         io.retire(lease.clone()); // with the key gone nobody waits for the revoke
     } else if io.retired(lease.clone()).await.is_ok() {
@@ -93,17 +93,16 @@ async fn release(io: &Rc<Io>, term: &Arc<TermShared>) -> Released {
 /// Deletes the ended term's own key, with the mark, until it is known to be gone: absent, another's, or deleted by us
 /// (S6, S15). Left to the lease when etcd could not be reached for as long as that may have lived.
 async fn delete_own(io: &Rc<Io>, term: &Arc<TermShared>) -> Released {
-    let key = &term.guard.key;
+    let key = &term.holding.key;
     let until = tokio::time::Instant::now() + term.lease.ttl * 2;
     let mut mark = term.may_mark.then_some(term.token);
     loop {
-        let modified = term.modified.load(Ordering::Acquire);
-        let txn = protocol::release(&term.guard, modified, mark);
+        let txn = protocol::release(&term.holding.guard(), term.holding.modified(), mark);
         match io.etcd.txn(io.etcd.repeatable("release", key), &txn).await {
             Ok(got) if got.body.succeeded => return Released::Yes,
             Ok(got) => match got.body.kvs(0).first() {
-                // Still ours, written since by somebody who left lease and creation alone: with its new MOD.
-                Some(kv) if term.guard.holds(Some(kv)) => term.modified.store(kv.mod_revision, Ordering::Release),
+                // Still ours: moved to a fresh lease just before, or written by somebody who left lease and creation alone.
+                Some(kv) if term.holding.holds(Some(kv)) => term.holding.adopt(kv),
                 Some(_) => return Released::Anothers,
                 None => return Released::Yes,
             },

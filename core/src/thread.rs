@@ -13,6 +13,7 @@ use crate::clock::{Alarm, Clock};
 use crate::error::{Error, Reason, Result};
 use crate::etcd::{Dialer, Etcd, Plan, Renewals, Renewer, Watcher, Watches, keep_in_sync};
 use crate::io::{Io, Job};
+use crate::moving::{self, Moves};
 use crate::options::{ClientOptions, Validity};
 use crate::pages::Pages;
 use crate::release;
@@ -67,6 +68,7 @@ pub(crate) async fn io_main(parts: Parts) {
         releasing: watch::Sender::new(0),
         kept: RefCell::default(),
         campaigns: RefCell::default(),
+        moves: Moves::default(),
     });
     let (Ok(renew_alarm), Ok(watch_alarm)) = (Alarm::new(&clock), Alarm::new(&clock)) else {
         log::error!("no timer of the boot clock: the client cannot run");
@@ -78,6 +80,7 @@ pub(crate) async fn io_main(parts: Parts) {
     let syncing = options.endpoint_sync.zip(dialer).map(|(interval, dialer)| {
         tokio::task::spawn_local(keep_in_sync(io.etcd.clone(), dialer, interval))
     });
+    let moving = tokio::task::spawn_local(moving::run(io.clone()));
     loop {
         tokio::select! {
             job = inbox.recv() => match job {
@@ -94,6 +97,7 @@ pub(crate) async fn io_main(parts: Parts) {
     renewing.abort();
     watching.abort();
     syncing.inspect(|syncing| syncing.abort());
+    moving.abort();
     let waiting = io.closing.take();
     for told in waiting {
         let _ = told.send(flushed.clone());

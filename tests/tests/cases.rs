@@ -28,5 +28,7 @@ mod writing;
 mod leaving;
 #[path = "cases/input.rs"]
 mod input;
+#[path = "cases/moving.rs"]
+mod moving;
 #[path = "cases/process.rs"]
 mod process;

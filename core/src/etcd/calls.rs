@@ -96,6 +96,8 @@ pub(crate) struct Etcd {
     /// A key this user surely may read, for reads that only want to see the raft term.
     pub(crate) any_key: RefCell<Vec<u8>>,
     changed: mpsc::UnboundedSender<String>,
+    /// Told when the raft term has grown: etcd has another leader.
+    pub(crate) leader_changed: Notify,
 }
 
 impl Etcd {
@@ -118,6 +120,7 @@ impl Etcd {
             rng: RefCell::new(options.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed)),
             any_key: RefCell::new(vec![0]),
             changed,
+            leader_changed: Notify::new(),
         }
     }
 
@@ -155,7 +158,11 @@ impl Etcd {
         if header.member != 0 {
             endpoint.member.set(header.member);
         }
+        let before = self.raft_term();
         let seen = self.cluster.borrow_mut().observe(&endpoint.name, header, floor);
+        if self.raft_term() > before {
+            self.leader_changed.notify_one();
+        }
         seen.map_err(|changed| {
             // The receiver ends with the client; there is nobody to tell then.
             let _ = self.changed.send(changed.0.clone());
@@ -264,6 +271,19 @@ impl Etcd {
         let path = "/etcdserverpb.Lease/LeaseTimeToLive";
         let got = self.call::<_, PbLeaseTimeToLiveResponse>(path, &request, ask).await?;
         Ok((got.body.ttl, got.body.granted_ttl))
+    }
+
+    /// The keys that hang on a lease, as etcd's leader knows them; `None` if the lease does not exist. Denied to who may
+    /// not read every one of them.
+    pub(crate) async fn keys_on(&self, id: i64) -> std::result::Result<Option<Vec<Vec<u8>>>, Failure> {
+        let ask = Ask {
+            linearizable: false,
+            ..self.repeatable("keys of a lease", b"")
+        };
+        let request = PbLeaseTimeToLiveRequest { id, keys: true };
+        let path = "/etcdserverpb.Lease/LeaseTimeToLive";
+        let got = self.call::<_, PbLeaseTimeToLiveResponse>(path, &request, ask).await?;
+        Ok((got.body.ttl >= 0).then_some(got.body.keys))
     }
 
     /// Asks one member who it is and whom it takes for the leader.

@@ -66,6 +66,10 @@ impl Terms {
         Some(entry.term)
     }
 
+    pub(crate) fn get(&self, id: u64) -> Option<&Arc<TermShared>> {
+        Some(&self.terms.get(&id)?.term)
+    }
+
     /// In order of their ids.
     pub(crate) fn all(&self) -> Vec<Arc<TermShared>> {
         let mut terms: Vec<_> = self.terms.values().map(|entry| entry.term.clone()).collect();
@@ -106,7 +110,7 @@ impl Terms {
         if let Some(reason) = entry.term.judge(kv, revision) {
             return Some(reason);
         }
-        if entry.term.guard.holds(kv) && begun > entry.shown {
+        if entry.term.holding.holds(kv) && begun > entry.shown {
             self.unseen.remove(&(entry.shown, id));
             entry.shown = begun;
             self.unseen.insert((begun, id));
@@ -134,7 +138,7 @@ impl Terms {
                 continue;
             }
             let lease = &entry.term.lease;
-            let renewing = renewing(lease.id);
+            let renewing = renewing(lease.id());
             let jeopardy_at = entry.extended.after(2 * (lease.ttl / RENEWALS_PER_TTL));
             if renewing && jeopardy_at <= now {
                 entry.term.state.change(|state| (state == TermState::Leading).then_some(TermState::Jeopardy));
@@ -173,7 +177,7 @@ impl Terms {
             }
             if !busy(*id) {
                 shows.terms.push(*id);
-                shows.keys.push(entry.term.guard.key.to_vec());
+                shows.keys.push(entry.term.holding.key.to_vec());
             }
         }
         shows

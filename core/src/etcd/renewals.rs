@@ -1,6 +1,7 @@
 //! Keeping leases: which are held, when each is renewed, on which stream it is outstanding (DESIGN §4). A plain state machine
 //! fed with replies and time; what replies prove is `proving`'s, which stream is taken `streams`', the I/O `renewer`'s.
 
+mod moves;
 mod proving;
 
 use std::collections::BTreeMap;
@@ -61,6 +62,10 @@ struct Entry {
     better: Option<Box<Extension>>,
     /// Waits in `unconfirmed`.
     waiting: bool,
+    /// The lease its keys are moving to, or from.
+    twin: Option<i64>,
+    /// etcd has said, confirmed, that it is gone, while it had a twin.
+    gone: bool,
     terms: Vec<u64>,
 }
 
@@ -132,13 +137,15 @@ impl Renewals {
             }),
             better: None,
             waiting: false,
+            twin: None,
+            gone: false,
             terms: Vec::new(),
             ttl: lease.ttl,
             until: lease.deadline.at(),
             lease,
         };
         self.note_raft_term(raft_term, now);
-        self.leases.insert(entry.lease.id, entry);
+        self.leases.insert(entry.lease.id(), entry);
     }
 
     /// Forgets a lease: a reply that still comes changes nothing (case 10).
@@ -165,6 +172,7 @@ impl Renewals {
             return;
         }
         entry.renewing = renewing;
+        let twin = entry.twin;
         if renewing {
             for id in &entry.terms {
                 self.terms.look_again(*id);
@@ -173,6 +181,9 @@ impl Renewals {
             self.schedule(place, next);
         } else {
             entry.next = None;
+        }
+        if let Some(twin) = twin {
+            self.set_renewing(twin, renewing);
         }
     }
 
@@ -195,11 +206,13 @@ impl Renewals {
 
     /// A term begins: its lease's renewals extend it, and its key takes part in the confirming reads.
     pub(crate) fn add_term(&mut self, term: Arc<TermShared>, shown: BootTime, now: BootTime) {
-        if let Some(entry) = self.leases.get_mut(term.guard.lease) {
-            if entry.terms.is_empty() {
-                entry.terms.reserve_exact(1); // nearly always the only one
+        for lease in term.lease.ids() {
+            if let Some(entry) = self.leases.get_mut(lease) {
+                if entry.terms.is_empty() {
+                    entry.terms.reserve_exact(1); // nearly always the only one
+                }
+                entry.terms.push(term.id);
             }
-            entry.terms.push(term.id);
         }
         self.terms.add(term, shown, now);
     }
@@ -212,8 +225,10 @@ impl Renewals {
     }
 
     fn unhang(&mut self, term: &TermShared) {
-        if let Some(lease) = self.leases.get_mut(term.guard.lease) {
-            lease.terms.retain(|other| *other != term.id);
+        for lease in term.lease.ids() {
+            if let Some(lease) = self.leases.get_mut(lease) {
+                lease.terms.retain(|other| *other != term.id);
+            }
         }
     }
 

@@ -1,13 +1,11 @@
 //! The renewals machine fed by hand: no stream, no network, no task.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)] // a test fails by panicking
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
-
 use super::*;
 use crate::clock::{Clock, VirtualClock};
 use crate::pages::Pages;
 use crate::protocol::{Guard, KeyValue};
-use crate::term::{Announced, Deadline, Release, TermState};
+use crate::term::{Announced, Deadline, Holding, Release, TermState};
 
 const TTL: Duration = Duration::from_secs(5);
 const VALIDITY: Validity = Validity { drift_ppm: 10_000 };
@@ -60,15 +58,8 @@ impl Bench {
     /// A lease granted just now at raft term 1, renewed in the background.
     pub(super) fn lease(&mut self, id: i64) -> Arc<LeaseShared> {
         let now = self.now();
-        let lease = Arc::new(LeaseShared {
-            id,
-            ttl: TTL,
-            purpose: "".into(),
-            deadline: self.deadline(Duration::ZERO, now.after(VALIDITY.of(TTL))),
-            confirmed: AtomicU64::new(0),
-            closed: AtomicBool::new(false),
-            tainted: AtomicBool::new(false),
-        });
+        let deadline = self.deadline(Duration::ZERO, now.after(VALIDITY.of(TTL)));
+        let lease = Arc::new(LeaseShared::granted(id, TTL, "".into(), 1, deadline));
         self.machine.add(lease.clone(), now, 1, now);
         self.machine.set_renewing(id, true);
         lease
@@ -78,18 +69,17 @@ impl Bench {
         let now = self.now();
         let term = Arc::new(TermShared {
             id,
-            guard: Guard {
+            holding: Arc::new(Holding::new(Guard {
                 key: format!("k{id}").into_bytes().into(),
                 create: 10,
-                lease: lease.id,
-            },
+                lease: lease.id(),
+            })),
             value: Vec::new(),
             token: 10,
             lease: lease.clone(),
             lease_is_callers: false,
             may_mark: true,
             deadline: self.deadline(Duration::from_millis(500), lease.deadline.at()),
-            modified: AtomicI64::new(10),
             state: Announced::leading(),
             released: Release::default(),
         });

@@ -166,7 +166,7 @@ impl Watches {
 
     /// A term that this key's events and reads may end. The caller is subscribed to the key.
     pub(crate) fn bind(&mut self, term: Arc<TermShared>) -> Option<Lost> {
-        let watched = self.keys.get_mut(&term.guard.key)?;
+        let watched = self.keys.get_mut(&*term.holding.key)?;
         let level = watched.level.borrow().clone();
         if level.synced
             && let Some(reason) = term.judge(level.kv.as_deref(), level.revision)
@@ -182,7 +182,7 @@ impl Watches {
     }
 
     pub(crate) fn unbind(&mut self, term: &TermShared) {
-        if let Some(watched) = self.keys.get_mut(&term.guard.key) {
+        if let Some(watched) = self.keys.get_mut(&*term.holding.key) {
             watched.terms.retain(|other| other.id != term.id);
         }
     }

@@ -169,6 +169,12 @@ impl Namespace {
                 lease: *lease,
                 ..PbPutRequest::default()
             }),
+            OpKind::Rehang { key, lease } => PbTxnOpRequest::RequestPut(PbPutRequest {
+                key: self.add(key),
+                lease: *lease,
+                ignore_value: true,
+                ..PbPutRequest::default()
+            }),
             OpKind::Delete { key, range_end, previous } => PbTxnOpRequest::RequestDeleteRange(PbDeleteRequest {
                 key: self.add(key),
                 range_end: self.add_end(range_end),

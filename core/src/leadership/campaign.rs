@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -15,10 +15,11 @@ use crate::error::{Error, Result, show};
 use crate::etcd::{Ask, Failure, Got, Level, Proof, Reader};
 use crate::io::{Cancel, Io};
 use crate::lease::{Granting, Lease};
+use crate::moving;
 use crate::options::{CampaignOptions, DEFAULT_TAKEOVER_DELAY, step_down_margin, ttl_secs};
 use crate::protocol::{self, Campaign, CampaignReply, Guard, KeyValue, Leader, TxnReply};
 use crate::resets::Since;
-use crate::term::{Announced, Deadline, LeaseShared, Release, TermShared};
+use crate::term::{Announced, Deadline, Holding, LeaseShared, Release, TermShared};
 
 pub(super) async fn campaign(
     io: Rc<Io>,
@@ -100,7 +101,7 @@ pub(super) struct Attempt {
     pub(super) may_mark: bool,
     /// The transaction may have been applied, or may still be.
     pub(super) under_way: bool,
-    pub(super) won: Option<Guard>,
+    pub(super) won: Option<moving::Won>,
     /// We switched the lease's renewals on for the time of the campaign.
     pub(super) renewing_for_us: bool,
     /// With a lease of the caller's: until the term has begun, or nothing is left.
@@ -120,7 +121,11 @@ impl Attempt {
         let margin = step_down_margin(lead.options.step_down_margin, lease.ttl, io.validity)?;
         self.register(&lease, &options.value).await?;
         let win = self.take(&lease, options).await?;
-        self.won = Some(win.guard.clone());
+        // From here on the key moves with its lease: nothing else of this campaign's hangs on that.
+        self.won = Some(moving::Won::new(&io, &lease, &win.holding));
+        if let Some(alone) = &mut self.alone {
+            alone.won();
+        }
         let (proof, deadline) = self.prove(&lease, &win, &mut level).await?;
         self.start(&lease, options, &win, margin, proof, deadline)
     }
@@ -144,7 +149,7 @@ impl Attempt {
                 if lease.is_expired() {
                     return Err(Error::invalid("lease", format!("lease {:x} has expired", lease.id())));
                 }
-                self.alone = Some(Alone::with(&self.io, lease.id(), &self.lead.key).await?);
+                self.alone = Some(Alone::with(&self.io, lease.shared(), &self.lead.key).await?);
                 self.lease_is_callers = true;
                 lease.shared().clone()
             }
@@ -163,7 +168,7 @@ impl Attempt {
     /// One registration, one win: what makes a campaign whose reply was lost safe to repeat, and to give up (S7).
     async fn register(&mut self, lease: &LeaseShared, value: &[u8]) -> Result<()> {
         let (io, key) = (self.io.clone(), self.lead.key.clone());
-        let txn = protocol::register(&key, lease.id, value);
+        let txn = protocol::register(&key, lease.id(), value);
         // A task of its own: who gives the campaign up must know what has become of it.
         let registering = tokio::task::spawn_local(async move {
             io.etcd.txn(io.etcd.repeatable("registration", &key), &txn).await
@@ -209,7 +214,7 @@ impl Attempt {
         let campaign = Campaign {
             key: &key,
             value: &options.value,
-            lease: lease.id,
+            lease: lease.id(),
             registration: self.registration,
             mark: self.may_mark,
             compares: &options.compares,
@@ -253,11 +258,11 @@ impl Attempt {
             }
         };
         Ok(Win {
-            guard: Guard {
+            holding: Arc::new(Holding::new(Guard {
                 key,
                 create,
-                lease: lease.id,
-            },
+                lease: lease.id(),
+            })),
             removed_mark: removed_mark.filter(|_| !found),
             proof: Proof {
                 begun: got.sent,
@@ -274,7 +279,7 @@ impl Attempt {
         let (Some(registration), begun) = (self.registration, self.io.etcd.clock.now()) else {
             return Err(Error::Timeout { message });
         };
-        let txn = protocol::deregister(&key, lease.id, registration);
+        let txn = protocol::deregister(&key, lease.id(), registration);
         let ask = self.io.etcd.repeatable("giving up a campaign", &key);
         let Ok(got) = self.io.etcd.txn(ask, &txn).await else {
             return Err(Error::Timeout { message });
@@ -282,12 +287,12 @@ impl Attempt {
         self.registration = None;
         self.under_way = false;
         match got.body.kvs(1).first() {
-            Some(kv) if kv.lease == lease.id && kv.create_revision > registration => Ok(Win {
-                guard: Guard {
+            Some(kv) if kv.lease == lease.id() && kv.create_revision > registration => Ok(Win {
+                holding: Arc::new(Holding::new(Guard {
                     key,
                     create: kv.create_revision,
-                    lease: lease.id,
-                },
+                    lease: lease.id(),
+                })),
                 removed_mark: None,
                 proof: Proof {
                     begun: begun.max(got.sent),
@@ -325,7 +330,7 @@ impl Attempt {
                     message: format!(
                         "campaign for {}: no proof younger than the takeover delay ({oldest:?}) before the lease's \
                          deadline",
-                        show(&win.guard.key)
+                        show(&win.holding.key)
                     ),
                 });
             }
@@ -333,7 +338,7 @@ impl Attempt {
                 Some(proof) => proof,
                 None => self.read_proof(win).await?,
             };
-            match self.io.renewer.with(|machine, now| machine.confirm_by(lease.id, proven, now)) {
+            match self.io.renewer.with(|machine, now| machine.confirm_by(lease.id(), proven, now)) {
                 Some(deadline) if self.io.etcd.clock.now().since(proven.begun) <= oldest => {
                     self.still_mine(win, &level.look().clone())?;
                     return Ok((proven, deadline));
@@ -362,7 +367,7 @@ impl Attempt {
         loop {
             let now = level.look().clone();
             self.still_mine(win, &now)?;
-            if now.kv.as_ref().is_some_and(|kv| kv.create_revision == win.guard.create) {
+            if now.kv.as_ref().is_some_and(|kv| kv.create_revision == win.holding.create) {
                 return Ok(protocol::leads_at_once(win.removed_mark.as_ref(), now.deleted));
             }
             tokio::select! {
@@ -388,19 +393,18 @@ impl Attempt {
         if let Some(error) = &level.error {
             return Err(error.clone());
         }
-        let newer = level.synced && level.revision >= win.guard.create;
-        if newer && !win.guard.holds(level.kv.as_deref()) {
-            return Err(lost_again(&win.guard.key, level.kv.as_deref()));
+        if level.synced && win.holding.judge(level.kv.as_deref(), level.revision).is_some() {
+            return Err(lost_again(&win.holding.key, level.kv.as_deref()));
         }
         Ok(())
     }
 
     async fn read_proof(&self, win: &Win) -> Result<Proof> {
-        let key = &win.guard.key;
+        let key = &win.holding.key;
         let txn = protocol::get([&**key]);
         let got = self.io.etcd.read("proof of a win", key, &txn).await.map_err(Failure::into_error)?;
         let kv = got.body.kvs(0).first();
-        if !win.guard.holds(kv) {
+        if win.holding.judge(kv, got.body.revision).is_some() {
             return Err(lost_again(key, kv));
         }
         Ok(Proof {
@@ -412,11 +416,11 @@ impl Attempt {
     /// The proof does not confirm the last renewal (another raft term): renew once more, and wait for the reply.
     async fn renew_once(&self, lease: &LeaseShared) {
         let before = self.io.renewer.with(|machine, now| {
-            machine.renew_now(lease.id, now);
-            machine.answered(lease.id)
+            machine.renew_now(lease.id(), now);
+            machine.answered(lease.id())
         });
         let answered = async {
-            while self.io.renewer.with(|machine, _| machine.answered(lease.id)) == before {
+            while self.io.renewer.with(|machine, _| machine.answered(lease.id())) == before {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         };
@@ -425,16 +429,17 @@ impl Attempt {
 
     fn renew_meanwhile(&mut self, lease: &LeaseShared) {
         self.io.renewer.with(|machine, _| {
-            if !machine.is_renewing(lease.id) {
+            if !machine.is_renewing(lease.id()) {
                 self.renewing_for_us = true;
-                machine.set_renewing(lease.id, true);
+                machine.set_renewing(lease.id(), true);
             }
         });
+        self.io.etcd.leader_changed.notify_one();
     }
 
     pub(super) fn stop_renewing_for_us(&mut self, lease: &LeaseShared) {
         if std::mem::take(&mut self.renewing_for_us) {
-            self.io.renewer.with(|machine, _| machine.set_renewing(lease.id, false));
+            self.io.renewer.with(|machine, _| machine.set_renewing(lease.id(), false));
         }
     }
 
@@ -452,21 +457,20 @@ impl Attempt {
         if now >= deadline.before(margin) || !lease.deadline.valid() {
             // Case 05: a win that comes after the lease's deadline is a failure.
             return Err(Error::Timeout {
-                message: format!("campaign for {}: won too late for its lease", show(&win.guard.key)),
+                message: format!("campaign for {}: won too late for its lease", show(&win.holding.key)),
             });
         }
         let clock = self.io.etcd.clock.clone();
         lease.deadline.set(deadline, now, clock.suspended());
         let term = Arc::new(TermShared {
             id: self.io.next_id(),
-            guard: win.guard.clone(),
+            holding: win.holding.clone(),
             value: options.value.clone(),
-            token: win.guard.create,
+            token: win.holding.create,
             lease: lease.clone(),
             lease_is_callers: self.lease_is_callers,
             may_mark: self.may_mark,
             deadline: Deadline::start(self.io.slot()?, clock, margin, deadline),
-            modified: AtomicI64::new(win.guard.create),
             state: Announced::leading(),
             released: Release::default(),
         });
@@ -476,6 +480,7 @@ impl Attempt {
         self.stop_renewing_for_us(lease);
         self.io.renewer.with(|machine, now| machine.add_term(term.clone(), proof.begun, now));
         self.io.watcher.bind(&term);
+        self.io.etcd.leader_changed.notify_one(); // a lease of the caller's that is kept alive may be due to move
         if !self.lease_is_callers {
             let lease = Lease::of(lease.clone(), self.lead.client.clone());
             let previous = self.lead.state().lease.replace(lease);
@@ -487,7 +492,7 @@ impl Attempt {
 
 /// A key taken, not yet led.
 struct Win {
-    guard: Guard,
+    holding: Arc<Holding>,
     removed_mark: Option<KeyValue>,
     proof: Proof,
     at: BootTime,

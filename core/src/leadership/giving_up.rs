@@ -2,6 +2,7 @@
 //! Owns undoing; what there is to undo the attempt says (`campaign`).
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -9,30 +10,54 @@ use super::campaign::Attempt;
 use crate::error::{Error, Result, show};
 use crate::etcd::Failure;
 use crate::io::Io;
+use crate::moving::Pinned;
 use crate::protocol::{self, Guard, KeyValue};
-use crate::term::LeaseShared;
+use crate::term::{Holding, LeaseShared, TermShared};
 
 /// The only campaign of this client for a key with a lease: two would share one registration, and both win (S7, S10).
 pub(super) struct Alone {
     io: Rc<Io>,
-    of: (i64, Vec<u8>),
+    of: (usize, Vec<u8>),
+    /// Until the registration is used up nothing on the lease moves: its name is the lease's.
+    pinned: Option<Pinned>,
 }
 
 impl Alone {
     /// Waits for the one before, as long as a call may take.
-    pub(super) async fn with(io: &Rc<Io>, lease: i64, key: &[u8]) -> Result<Alone> {
-        let of = (lease, key.to_vec());
+    pub(super) async fn with(io: &Rc<Io>, lease: &Arc<LeaseShared>, key: &[u8]) -> Result<Alone> {
+        let of = (Arc::as_ptr(lease) as usize, key.to_vec());
         let until = tokio::time::Instant::now() + io.etcd.timeout;
         while !io.campaigns.borrow_mut().insert(of.clone()) {
             if tokio::time::Instant::now() >= until {
                 return Err(Error::unavailable(format!(
-                    "another campaign for {} with lease {lease:x} is under way, or still being given up",
-                    show(key)
+                    "another campaign for {} with lease {:x} is under way, or still being given up",
+                    show(key),
+                    lease.id()
                 )));
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        Ok(Alone { io: io.clone(), of })
+        let mut alone = Alone {
+            io: io.clone(),
+            of,
+            pinned: None,
+        };
+        while alone.pinned.is_none() {
+            alone.pinned = Pinned::new(io, lease);
+            if alone.pinned.is_none() {
+                if tokio::time::Instant::now() >= until {
+                    let lease = lease.id();
+                    return Err(Error::unavailable(format!("the keys of lease {lease:x} are moving to a fresh one")));
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+        Ok(alone)
+    }
+
+    /// The registration is used up: the key it won moves with its lease.
+    pub(super) fn won(&mut self) {
+        self.pinned = None;
     }
 }
 
@@ -50,8 +75,8 @@ impl Attempt {
         let key = self.lead.key.clone();
         if !self.lease_is_callers {
             // A key that was won goes first: with etcd's leader changing, the revoke alone could take a TTL longer.
-            if let Some(guard) = &self.won {
-                self.surrender(guard).await;
+            if let Some(won) = &self.won {
+                self.surrender(&won.holding).await;
             }
             // Then nothing under way can be applied any more: etcd refuses a put under a revoked lease.
             if !lease.closed.swap(true, Ordering::AcqRel) {
@@ -76,7 +101,7 @@ impl Attempt {
         while lease.deadline.valid() && !known {
             if self.registration_unknown && self.registration.is_none() {
                 // Made once more, or found: then it is known, and can be deleted.
-                let txn = protocol::register(key, lease.id, b"");
+                let txn = protocol::register(key, lease.id(), b"");
                 let ask = self.io.etcd.repeatable("giving up a registration", key);
                 if let Ok(got) = self.io.etcd.txn(ask, &txn).await {
                     self.registration_unknown = false;
@@ -84,9 +109,9 @@ impl Attempt {
                 }
             }
             known = match (self.registration, &self.won) {
-                (_, Some(guard)) => self.surrender(guard).await,
+                (_, Some(won)) => self.surrender(&won.holding).await,
                 (Some(registration), None) => {
-                    let txn = protocol::deregister(key, lease.id, registration);
+                    let txn = protocol::deregister(key, lease.id(), registration);
                     let ask = self.io.etcd.repeatable("giving up a campaign", key);
                     match self.io.etcd.txn(ask, &txn).await {
                         Ok(got) => self.surrender_if_ours(lease, registration, got.body.kvs(1).first()).await,
@@ -116,22 +141,30 @@ impl Attempt {
     /// True when the key is known not to be ours: a win of this campaign is younger than its registration, and no
     /// term's, of whichever leadership on this lease.
     async fn surrender_if_ours(&self, lease: &LeaseShared, registration: i64, kv: Option<&KeyValue>) -> bool {
-        let Some(kv) = kv.filter(|kv| kv.lease == lease.id && kv.create_revision > registration) else { return true };
+        let Some(kv) = kv.filter(|kv| kv.lease == lease.id() && kv.create_revision > registration) else { return true };
         let guard = Guard {
             key: self.lead.key.clone(),
             create: kv.create_revision,
-            lease: lease.id,
+            lease: lease.id(),
         };
         let own = self.lead.term.load();
         let running = self.io.renewer.with(|machine, _| machine.running());
-        if own.iter().chain(&running).any(|term| term.guard == guard) {
+        let led = |term: &Arc<TermShared>| term.holding.key == guard.key && term.holding.create == guard.create;
+        if own.iter().chain(&running).any(led) {
             return true; // led, or the release of an earlier term is at it
         }
-        self.surrender(&guard).await
+        self.surrender(&Holding::new(guard)).await
     }
 
-    async fn surrender(&self, guard: &Guard) -> bool {
-        let ask = self.io.etcd.repeatable("giving up a win", &guard.key);
-        self.io.etcd.txn(ask, &protocol::surrender(guard)).await.is_ok()
+    /// True when the key is known not to be ours any more.
+    async fn surrender(&self, holding: &Holding) -> bool {
+        let ask = self.io.etcd.repeatable("giving up a win", &holding.key);
+        loop {
+            let Ok(got) = self.io.etcd.txn(ask, &protocol::surrender(&holding.guard())).await else { return false };
+            match got.body.kvs(0).first() {
+                Some(kv) if !got.body.succeeded && holding.holds(Some(kv)) => holding.adopt(kv), // moved just before
+                _ => return true,
+            }
+        }
     }
 }

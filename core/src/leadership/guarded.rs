@@ -63,7 +63,7 @@ impl GuardedTxn {
     /// `Forked`.
     pub async fn commit(self) -> Result<TxnReply> {
         self.client.ensure_usable()?;
-        let key = &self.term.guard.key;
+        let key = &self.term.holding.key;
         protocol::check_user_ops("then", key, &self.txn.then)?;
         protocol::check_user_ops("or_else", key, &self.txn.otherwise)?;
         if self.txn.when.len() > protocol::MAX_USER_OPS {
@@ -82,27 +82,40 @@ impl GuardedTxn {
 }
 
 async fn commit(io: Rc<Io>, term: Arc<TermShared>, user: Txn) -> Result<TxnReply> {
-    let key = term.guard.key.clone();
+    let key = term.holding.key.clone();
     let ask = Ask {
         repeat: false,
         ..io.etcd.repeatable("guarded transaction", &key)
     };
-    match io.etcd.txn(ask, &protocol::guarded(&term.guard, user)).await {
-        Ok(got) => match protocol::guard_reply(got.body) {
-            Some(GuardReply::Held(reply)) => Ok(reply),
-            Some(GuardReply::Failed(_)) => {
-                if term.deadline.end(Reason::GuardFailed) {
-                    release::lost(&io, &term);
-                }
-                Err(Error::not_leader(&key, term.deadline.lost()))
-            }
-            None => Err(Error::internal("a guarded transaction answered without the user's part")),
-        },
-        Err(Failure::NotApplied(Error::NotLeader { .. })) => {
+    let mut guard = term.holding.guard();
+    let failure = loop {
+        let got = match io.etcd.txn(ask, &protocol::guarded(&guard, user.clone())).await {
+            Ok(got) => got,
+            Err(failure) => break failure,
+        };
+        let revision = got.body.revision;
+        let kv = match protocol::guard_reply(got.body) {
+            Some(GuardReply::Held(reply)) => return Ok(reply),
+            Some(GuardReply::Failed(kv)) => kv,
+            None => return Err(Error::internal("a guarded transaction answered without the user's part")),
+        };
+        // A term never ends by its own move: while the key is mine, the guard is rebuilt with its lease of now.
+        let moved = term.judge(kv.as_ref(), revision).is_none();
+        if moved && term.deadline.valid() {
+            guard.lease = kv.filter(|kv| term.holding.holds(Some(kv))).map_or(term.holding.lease(), |kv| kv.lease);
+            continue;
+        }
+        if !moved && term.deadline.end(Reason::GuardFailed) {
+            release::lost(&io, &term);
+        }
+        return Err(Error::not_leader(&key, term.deadline.lost()));
+    };
+    match failure {
+        Failure::NotApplied(Error::NotLeader { .. }) => {
             Err(Error::invalid("then", "an operation names a lease that does not exist"))
         }
-        Err(Failure::NotApplied(error)) => Err(error),
-        Err(Failure::Unknown(message)) => Err(Error::OutcomeUnknown {
+        Failure::NotApplied(error) => Err(error),
+        Failure::Unknown(message) => Err(Error::OutcomeUnknown {
             message,
             read: format!("a key that the transaction writes, and {}", show(&key)),
         }),

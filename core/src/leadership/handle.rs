@@ -82,7 +82,7 @@ impl TermHandle {
     /// The key of the election.
     #[must_use]
     pub fn key(&self) -> &[u8] {
-        &self.shared.guard.key
+        &self.shared.holding.key
     }
 
     /// The value the term was won with.
@@ -91,10 +91,11 @@ impl TermHandle {
         &self.shared.value
     }
 
-    /// The lease the key hangs on.
+    /// The lease the key hangs on, as far as is known: after an etcd leader change the key moves to a fresh one, and the
+    /// term goes on with the same token.
     #[must_use]
     pub fn lease_id(&self) -> i64 {
-        self.shared.guard.lease
+        self.shared.holding.lease()
     }
 
     /// The TTL that etcd granted.

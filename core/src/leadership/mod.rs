@@ -236,10 +236,8 @@ impl Leadership {
     /// `NotLeader` without a valid term, `Closed`, `Forked`.
     pub fn keep(&self) -> Result<()> {
         let term = self.valid_term()?;
-        let lease = term.shared.guard.lease;
-        self.shared
-            .client
-            .send(move |io| io.renewer.with(|machine, _| machine.set_renewing(lease, true)));
+        let lease = term.shared.lease.clone();
+        self.shared.client.send(move |io| io.keep_alive(&lease));
         Ok(())
     }
 

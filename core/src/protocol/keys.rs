@@ -58,6 +58,7 @@ pub(crate) fn check_user_ops(argument: &str, election: &[u8], ops: &[Op]) -> Res
             OpKind::Put { key, .. } => (key, &[][..], true),
             OpKind::Delete { key, range_end, .. } => (key, range_end.as_slice(), true),
             OpKind::Get { key, range_end, .. } => (key, range_end.as_slice(), false),
+            OpKind::Rehang { key, .. } => (key, &[][..], true),
             OpKind::Txn(_) => return Err(Error::invalid(argument, "transactions do not nest here")),
         };
         if key.is_empty() {

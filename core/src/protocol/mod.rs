@@ -2,10 +2,12 @@
 //! Pure functions only; sending them, and the types of etcd's client, are `etcd/`'s.
 
 mod keys;
+mod moving;
 mod takeover;
 mod transactions;
 
 pub(crate) use keys::{MAX_USER_OPS, check_election_key, check_user_ops, mark_key, registration_key};
+pub(crate) use moving::{MoveReply, move_reply, move_to};
 pub(crate) use takeover::{Mark, leads_at_once};
 pub(crate) use transactions::{
     Campaign, CampaignReply, Guard, GuardReply, campaign, campaign_reply, deregister, get, guard_reply, guarded,
@@ -95,6 +97,8 @@ pub(crate) enum OpKind {
     Put { key: Vec<u8>, value: Vec<u8>, lease: i64 },
     Delete { key: Vec<u8>, range_end: Vec<u8>, previous: bool },
     Get { key: Vec<u8>, range_end: Vec<u8>, limit: i64, keys_only: bool },
+    /// Puts a key that exists under another lease, and keeps its value.
+    Rehang { key: Vec<u8>, lease: i64 },
     Txn(Txn),
 }
 

@@ -18,11 +18,6 @@ impl Guard {
             Compare::is(&self.key, Target::Lease(self.lease)),
         ]
     }
-
-    /// Is this state of the key mine? (S6: CREATE matches and LEASE is mine.)
-    pub(crate) fn holds(&self, kv: Option<&KeyValue>) -> bool {
-        kv.is_some_and(|kv| kv.create_revision == self.create && kv.lease == self.lease)
-    }
 }
 
 /// Reads keys, each by a Get of its own: never empty, so always linearizable (S4).

@@ -4,6 +4,7 @@
 mod announced;
 mod cell;
 mod deadline;
+mod holding;
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,10 +14,10 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::error::{Reason, show};
-use crate::protocol::Guard;
 
 pub(crate) use announced::Announced;
 pub(crate) use deadline::Deadline;
+pub(crate) use holding::Holding;
 
 /// What a term says of itself, as the last announcement left it. Ask [`TermHandle::is_valid`](crate::TermHandle::is_valid) before an act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,9 +31,15 @@ pub enum TermState {
     Lost(Reason),
 }
 
-/// What the I/O thread and every handle of a lease share.
+/// What the I/O thread and every handle of a lease share. It outlives a move of its keys to a fresh lease of etcd's
+/// (`moving`): then it has another id.
 pub(crate) struct LeaseShared {
-    pub(crate) id: i64,
+    id: AtomicI64,
+    /// The lease that its keys are moving to; 0 = none.
+    pending: AtomicI64,
+    /// A raft term of etcd's at which it was granted or later, or for which it is settled that it stays: at a newer one
+    /// its keys move.
+    pub(crate) settled: AtomicU64,
     /// As granted: etcd raises small ones.
     pub(crate) ttl: Duration,
     pub(crate) purpose: Arc<str>,
@@ -48,7 +55,7 @@ pub(crate) struct LeaseShared {
 /// What the I/O thread and every handle of a term share.
 pub(crate) struct TermShared {
     pub(crate) id: u64,
-    pub(crate) guard: Guard,
+    pub(crate) holding: Arc<Holding>,
     pub(crate) value: Vec<u8>,
     pub(crate) token: i64,
     pub(crate) lease: Arc<LeaseShared>,
@@ -57,8 +64,6 @@ pub(crate) struct TermShared {
     /// May the mark be written? (A role with the key alone may not.)
     pub(crate) may_mark: bool,
     pub(crate) deadline: Deadline,
-    /// MOD(key) after the holder's last own write: older events and reads say nothing (S6).
-    pub(crate) modified: AtomicI64,
     pub(crate) state: Announced,
     pub(crate) released: Release,
 }
@@ -106,26 +111,63 @@ impl Release {
     }
 }
 
+impl LeaseShared {
+    /// A lease just granted, at raft term `settled` or later.
+    pub(crate) fn granted(id: i64, ttl: Duration, purpose: Arc<str>, settled: u64, deadline: Deadline) -> LeaseShared {
+        LeaseShared {
+            id: AtomicI64::new(id),
+            pending: AtomicI64::new(0),
+            settled: AtomicU64::new(settled),
+            ttl,
+            purpose,
+            deadline,
+            confirmed: AtomicU64::new(0),
+            closed: AtomicBool::new(false),
+            tainted: AtomicBool::new(false),
+        }
+    }
+
+    /// etcd's id of it. Another after a move: not to be kept over an await, except while a campaign keeps it from moving.
+    pub(crate) fn id(&self) -> i64 {
+        self.id.load(Ordering::Acquire)
+    }
+
+    /// Every id that a key of it may hang on now.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = i64> + use<> {
+        [self.id(), self.pending.load(Ordering::Acquire)].into_iter().filter(|id| *id != 0)
+    }
+
+    /// Its keys begin to move to lease `fresh` …
+    pub(crate) fn moving(&self, fresh: i64) {
+        self.pending.store(fresh, Ordering::Release);
+    }
+
+    /// … and stay all the same, …
+    pub(crate) fn stays(&self) {
+        self.pending.store(0, Ordering::Release);
+    }
+
+    /// … or all hang there now.
+    pub(crate) fn moved(&self, settled: u64) {
+        self.id.store(self.pending.load(Ordering::Acquire), Ordering::Release);
+        self.stays();
+        self.settled.store(settled, Ordering::Release);
+    }
+}
+
 impl TermShared {
     /// Is a state of the key, seen at `revision`, the end of this term? (S6)
     pub(crate) fn judge(&self, kv: Option<&crate::KeyValue>, revision: i64) -> Option<Reason> {
-        if revision < self.modified.load(Ordering::Acquire) || self.guard.holds(kv) {
-            return None;
-        }
-        Some(match kv {
-            // The key lives on in other hands; created anew it was deleted in between.
-            Some(kv) if kv.create_revision == self.guard.create => Reason::Overwritten,
-            _ => Reason::KeyDeleted,
-        })
+        self.holding.judge(kv, revision)
     }
 }
 
 impl fmt::Debug for TermShared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Term")
-            .field("key", &show(&self.guard.key))
+            .field("key", &show(&self.holding.key))
             .field("token", &self.token)
-            .field("lease", &format_args!("{:x}", self.guard.lease))
+            .field("lease", &format_args!("{:x}", self.holding.lease()))
             .field("lost", &self.deadline.lost())
             .finish()
     }

@@ -62,7 +62,8 @@ impl Renewals {
                 && extension.raft_term == proof.raft_term
                 && proof.raft_term >= self.highest_raft_term
         })?;
-        (!confirmed.ttl.is_zero()).then(|| confirmed.sent.after(self.validity.of(confirmed.ttl)))
+        let deadline = confirmed.sent.after(self.validity.of(confirmed.ttl));
+        (!confirmed.ttl.is_zero()).then(|| self.with_twin(entry.twin, deadline))
     }
 
     /// When the reply came that last could extend this lease.
@@ -212,13 +213,21 @@ impl Renewals {
     }
 
     pub(super) fn extend(&mut self, place: Place, extension: Extension, now: BootTime) {
-        let Some(entry) = self.leases.at_mut(place) else { return };
-        let validity = self.validity.of(extension.ttl);
-        let deadline = extension.sent.after(validity);
-        if entry.lease.deadline.set(deadline, now, self.slept) {
-            entry.until = deadline;
+        if let Some(entry) = self.leases.at(place) {
+            entry.lease.confirmed.fetch_add(1, Ordering::Relaxed);
         }
-        entry.lease.confirmed.fetch_add(1, Ordering::Relaxed);
+        let validity = self.validity.of(extension.ttl);
+        self.reach(place, extension.sent.after(validity), validity, now);
+    }
+
+    /// The lease surely lives until `alone`, and its terms with it.
+    pub(super) fn reach(&mut self, place: Place, alone: BootTime, validity: Duration, now: BootTime) {
+        let twin = self.leases.at(place).and_then(|entry| entry.twin);
+        let deadline = self.with_twin(twin, alone);
+        let Some(entry) = self.leases.at_mut(place) else { return };
+        if entry.lease.deadline.set(deadline, now, self.slept) {
+            entry.until = alone;
+        }
         for id in &entry.terms {
             self.terms.extend(*id, deadline, validity, now, self.slept);
         }
@@ -229,6 +238,10 @@ impl Renewals {
         let Some(entry) = self.leases.at_mut(place) else { return };
         entry.renewing = false;
         entry.next = None;
+        if entry.twin.is_some() {
+            entry.gone = true;
+            return; // its keys may hang on the other lease by now: the move finds out before the deadline, which stands
+        }
         entry.lease.deadline.end(Reason::Revoked);
         for id in entry.terms.clone() {
             self.end_term(id, Reason::Revoked, out);

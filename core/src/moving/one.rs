@@ -1,0 +1,235 @@
+//! One lease's move: a fresh lease, each key put under it, and the old one let go once every outcome is known.
+//! Owns the order of the steps (case 54); the transaction is `protocol`'s, the smaller deadline the renewals'.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures_util::stream::{self, StreamExt};
+
+use super::Moving;
+use crate::error::{Error, Reason, show};
+use crate::etcd::Failure;
+use crate::io::Io;
+use crate::lease::Granting;
+use crate::protocol::{self, MoveReply};
+use crate::release;
+use crate::term::{Holding, LeaseShared, TermShared};
+
+/// Keys of one lease that move at once.
+const KEYS_AT_ONCE: usize = 16;
+/// Between two sendings of a move whose outcome is unknown, in milliseconds.
+const RETRY_MS: u64 = 50;
+
+pub(super) enum Outcome {
+    /// Its keys hang on a fresh lease.
+    Moved,
+    /// For good, as far as this leader of etcd's goes.
+    Stays,
+    Again,
+}
+
+/// A key of ours on the lease: led, or won and not led yet.
+struct Key {
+    holding: Arc<Holding>,
+    term: Option<Arc<TermShared>>,
+}
+
+/// Where one key is, known for certain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Where {
+    Fresh,
+    /// On the old lease: the move was not applied.
+    Old,
+    /// On the old lease, and it may not be moved.
+    Refused,
+    /// On the old lease, or gone with the fresh one, which etcd does not have any more.
+    FreshIsGone,
+    /// Lost, or let go meanwhile: whoever releases it looks on both leases.
+    Gone,
+}
+
+fn keys_on(io: &Rc<Io>, lease: &Arc<LeaseShared>) -> Vec<Key> {
+    let terms = io.renewer.with(|machine, _| machine.terms_on(lease));
+    let led = terms.into_iter().map(|term| Key {
+        holding: term.holding.clone(),
+        term: Some(term),
+    });
+    let mut keys: Vec<_> = led.collect();
+    for holding in io.moves.won_on(lease) {
+        if keys.iter().all(|key| !Arc::ptr_eq(&key.holding, &holding)) {
+            keys.push(Key { holding, term: None });
+        }
+    }
+    keys
+}
+
+impl Key {
+    /// Is it still held? A term that was lost is being released.
+    fn held(&self, io: &Io, lease: &Arc<LeaseShared>) -> bool {
+        match &self.term {
+            Some(term) => term.deadline.lost().is_none(),
+            None => {
+                let led = io.renewer.with(|machine, _| machine.terms_on(lease));
+                let led = led.iter().any(|term| Arc::ptr_eq(&term.holding, &self.holding) && term.deadline.lost().is_none());
+                led || io.moves.won_on(lease).iter().any(|holding| Arc::ptr_eq(holding, &self.holding))
+            }
+        }
+    }
+}
+
+pub(super) async fn move_lease(io: &Rc<Io>, lease: &Arc<LeaseShared>) -> Outcome {
+    let Some(_moving) = Moving::new(io, lease) else { return Outcome::Again };
+    let old = lease.id();
+    match carries_ours_only(io, lease).await {
+        Ok(true) => {}
+        Ok(false) => {
+            log::info!("lease {old:x} carries keys that are not ours to move: it is kept over etcd's leader change");
+            return Outcome::Stays;
+        }
+        Err(Failure::NotApplied(Error::PermissionDenied { message })) => {
+            log::info!("lease {old:x} carries keys that may not be read ({message}): it is kept over etcd's leader change");
+            return Outcome::Stays;
+        }
+        Err(_) => return Outcome::Again,
+    }
+    let settled = io.etcd.raft_term();
+    let mut granting = Granting::new(io);
+    let secs = i64::try_from(lease.ttl.as_secs()).unwrap_or(i64::MAX);
+    let Ok(granted) = granting.grant(secs, lease.purpose.clone()).await else { return Outcome::Again };
+    let fresh = granted.id();
+    if granted.ttl != lease.ttl {
+        log::warn!("lease {old:x} is kept: a fresh one would live for {:?}, not for {:?}", granted.ttl, lease.ttl);
+        return Outcome::Stays;
+    }
+    // No await from here to the first sending: nothing can extend the old lease's terms in between.
+    let keys = keys_on(io, lease);
+    let in_time = !lease.closed.load(Ordering::Acquire)
+        && lease.deadline.valid()
+        && !keys.is_empty()
+        && settled >= io.etcd.raft_term()
+        && io.renewer.with(|machine, now| machine.begin_move(old, fresh, now));
+    if !in_time {
+        return Outcome::Again; // the fresh lease goes with `granting`
+    }
+    granting.keep();
+    drop(granted); // its deadline is the old handle's now
+    let places = move_all(io, lease, &keys, fresh).await;
+    end(io, lease, (old, fresh), (&keys, &places), settled).await
+}
+
+/// Where each key is in the end: none is left on the old lease once one hangs on the fresh.
+async fn move_all(io: &Rc<Io>, lease: &Arc<LeaseShared>, keys: &[Key], fresh: i64) -> Vec<Where> {
+    let mut places = vec![Where::Old; keys.len()];
+    loop {
+        let left = keys.iter().zip(&mut places).filter(|(_, place)| matches!(place, Where::Old | Where::Refused));
+        let moving = left.map(|(key, place)| async move { *place = move_key(io, lease, key, fresh).await });
+        stream::iter(moving).buffer_unordered(KEYS_AT_ONCE).collect::<Vec<()>>().await;
+        let left = places.iter().any(|place| matches!(place, Where::Old | Where::Refused));
+        if !left || !places.contains(&Where::Fresh) || places.contains(&Where::FreshIsGone) {
+            return places;
+        }
+        tokio::time::sleep(lease.ttl / 25).await;
+    }
+}
+
+/// Every key that etcd knows on the lease is one of ours, held now.
+async fn carries_ours_only(io: &Rc<Io>, lease: &Arc<LeaseShared>) -> Result<bool, Failure> {
+    let Some(found) = io.etcd.keys_on(lease.id()).await? else { return Ok(true) }; // gone: the renewals will say so
+    let ours = keys_on(io, lease);
+    let named: std::collections::BTreeSet<Vec<u8>> =
+        ours.iter().map(|key| io.etcd.namespace.add(&key.holding.key)).collect();
+    Ok(found.iter().all(|key| named.contains(key)))
+}
+
+/// Puts one key under the fresh lease, until it is known where it is. A sending whose outcome is unknown is fenced by
+/// the next, which compares the same MOD: one of them is applied at most.
+async fn move_key(io: &Rc<Io>, lease: &Arc<LeaseShared>, key: &Key, fresh: i64) -> Where {
+    let holding = &key.holding;
+    let mut unknown = false;
+    holding.moving(fresh);
+    loop {
+        // Lost with a sending that may still be applied, it stays pending: its release looks on both leases.
+        if !key.held(io, lease) {
+            return Where::Gone;
+        }
+        let guard = holding.guard();
+        let txn = protocol::move_to(&guard, holding.modified(), fresh);
+        match io.etcd.txn(io.etcd.repeatable("re-lease", &guard.key), &txn).await {
+            Ok(got) => match protocol::move_reply(&guard, fresh, &got.body) {
+                MoveReply::Moved { modified } => {
+                    holding.seen(fresh, modified);
+                    log::debug!("{}: moved from lease {:x} to {fresh:x}", show(&guard.key), guard.lease);
+                    return Where::Fresh;
+                }
+                MoveReply::Written { modified } => holding.seen(guard.lease, modified),
+                MoveReply::Lost => {
+                    if let Some(term) = &key.term
+                        && let Some(reason) = holding.judge(got.body.kvs(0).first(), got.body.revision)
+                    {
+                        end_term(io, term, reason);
+                    }
+                    return Where::Gone;
+                }
+            },
+            // etcd has no such lease any more: a put under it that is still under way is refused as well.
+            Err(Failure::NotApplied(Error::NotLeader { .. })) => {
+                holding.stays();
+                return Where::FreshIsGone;
+            }
+            Err(Failure::NotApplied(error)) if !unknown => {
+                log::debug!("{}: not moved to lease {fresh:x}: {error}", show(&guard.key));
+                holding.stays();
+                let later = matches!(error, Error::Unavailable { .. } | Error::Timeout { .. });
+                return if later { Where::Old } else { Where::Refused };
+            }
+            Err(failure) => {
+                unknown = true;
+                log::debug!("{}: {}", show(&guard.key), failure.into_error());
+                tokio::time::sleep(Duration::from_millis(RETRY_MS + io.etcd.random(RETRY_MS))).await;
+            }
+        }
+    }
+}
+
+/// Lets the lease go that no key of ours hangs on.
+async fn end(
+    io: &Rc<Io>,
+    lease: &Arc<LeaseShared>,
+    (old, fresh): (i64, i64),
+    (keys, places): (&[Key], &[Where]),
+    settled: u64,
+) -> Outcome {
+    let moved = places.contains(&Where::Fresh);
+    if places.contains(&Where::FreshIsGone) {
+        for (key, _) in keys.iter().zip(places).filter(|(_, place)| **place == Where::Fresh) {
+            if let Some(term) = &key.term {
+                end_term(io, term, Reason::Revoked);
+            }
+        }
+    } else if moved && !lease.closed.load(Ordering::Acquire) {
+        let revoked = io.renewer.with(|machine, now| machine.end_move(old, fresh, now));
+        lease.moved(settled);
+        revoked.iter().for_each(|term| end_term(io, term, Reason::Revoked));
+        io.revoke_in_background(old, lease.ttl * 2);
+        return Outcome::Moved;
+    }
+    // A term that was lost meanwhile is being released, on whichever lease its key hangs: that comes first.
+    for term in keys.iter().filter_map(|key| key.term.as_ref()).filter(|term| term.deadline.lost().is_some()) {
+        term.released.wait().await;
+    }
+    if !lease.closed.load(Ordering::Acquire) {
+        let revoked = io.renewer.with(|machine, now| machine.end_move(fresh, old, now));
+        lease.stays();
+        revoked.iter().for_each(|term| end_term(io, term, Reason::Revoked));
+    }
+    // Closed, both have been revoked; but the fresh one may have been granted since.
+    io.revoke_in_background(fresh, lease.ttl * 2);
+    if places.contains(&Where::Refused) { Outcome::Stays } else { Outcome::Again }
+}
+
+fn end_term(io: &Rc<Io>, term: &Arc<TermShared>, reason: Reason) {
+    term.deadline.end(reason);
+    release::lost(io, term);
+}

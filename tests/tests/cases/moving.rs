@@ -1,0 +1,412 @@
+//! Cases 45 and 54: after an etcd leader change the keys move to fresh leases, and what can happen on the way.
+//! Owns re-lease; renewing through the change itself is in `keeping.rs` and `hedging.rs`.
+
+use std::time::Duration;
+
+use leadership_core::{Error, Lease, Leadership, Op, Reason, TermHandle, TermState};
+use leadership_testkit::{Cluster, Held, Lost, Method, Target};
+use leadership_tests::world::{Peer, World, record, simulated_with};
+
+use crate::keeping::{TTL, extended, lead};
+use crate::steps::{delayed, delaying, nothing_left, options, timed, until_reached};
+
+/// Members of the test cluster.
+const THREE: usize = 3;
+
+/// Wins and keeps so many keys, each on a lease of its own.
+async fn lead_many(peer: &Peer, count: usize) -> Vec<(Leadership, TermHandle)> {
+    let mut kept = Vec::new();
+    for number in 0..count {
+        kept.push(lead(peer, &format!("k{number}"), "a").await);
+    }
+    kept
+}
+
+fn still_lead(kept: &[(Leadership, TermHandle)]) {
+    for (number, (lead, term)) in kept.iter().enumerate() {
+        assert!(lead.check() && term.is_valid(), "leadership {number}: {term:?}");
+    }
+}
+
+fn leases(kept: &[(Leadership, TermHandle)]) -> Vec<i64> {
+    kept.iter().map(|(_, term)| term.lease_id()).collect()
+}
+
+/// Another member leads etcd: within a second or two each key hangs on a fresh lease, in the same term with the same
+/// token, and the ex-leader's revokes meet nothing.
+async fn keys_move_to_fresh_leases(world: &World) {
+    let cluster = world.cluster.as_ref().unwrap();
+    let (peer, observer) = (world.peer(1), world.peer(2));
+    let kept = lead_many(&peer, 40).await;
+    let said: Vec<_> = kept.iter().map(|(_, term)| record(term)).collect();
+    let old = leases(&kept);
+    let tokens: Vec<i64> = kept.iter().map(|(_, term)| term.token()).collect();
+    for round in 1..3 {
+        let before = leases(&kept);
+        cluster.change_leader(round);
+        let moved = async || leases(&kept).iter().all(|lease| !before.contains(lease));
+        world.until_within(Duration::from_secs(2), "every key moved", moved).await;
+    }
+    for lease in &old {
+        cluster.revoke(*lease);
+    }
+    world.pass(TTL * 3).await;
+    still_lead(&kept);
+    for (number, (_, term)) in kept.iter().enumerate() {
+        let key = world.get(&format!("k{number}")).await.unwrap();
+        assert_eq!((key.create_revision, key.lease, key.version), (term.token(), term.lease_id(), 3), "moved twice");
+        assert_eq!(key.value, b"a");
+        assert_eq!(term.token(), tokens[number], "S10: the same term, the same token");
+        let seen = observer.client.get_leader(format!("k{number}")).await.unwrap().unwrap();
+        assert_eq!((seen.token, seen.lease), (Some(term.token()), term.lease_id()));
+        assert_eq!(*said[number].borrow(), [TermState::Leading], "nothing was announced");
+    }
+    assert_eq!(world.leases().await.len(), 40, "the old ones are let go");
+    kept[0].0.reset().await.unwrap();
+    assert_eq!(world.get("k0").await, None);
+    assert_eq!(world.get("k0.resigned").await.unwrap().value, tokens[0].to_string().into_bytes());
+    peer.client.close().await.unwrap();
+    assert!(world.leases().await.is_empty());
+}
+
+#[test]
+fn case_45_s10_keys_move_to_fresh_leases_() {
+    simulated_with(Cluster::builder().members(THREE), |world| Box::pin(keys_move_to_fresh_leases(world)));
+}
+
+/// Another member leads etcd, whichever.
+fn change(world: &World) {
+    let cluster = world.cluster.as_ref().unwrap();
+    cluster.change_leader((cluster.leader().unwrap() + 1) % THREE);
+}
+
+/// Leads `k`, and then another member leads etcd: returns when the move has come to the fault that `befalls` it.
+async fn moving(world: &World, peer: &Peer, befalls: impl FnOnce(&Peer) -> Held) -> (Leadership, TermHandle, Held) {
+    let (lead, term) = lead(peer, "k", "a").await;
+    extended(world, &term).await;
+    let held = befalls(peer);
+    change(world);
+    held.reached().await;
+    (lead, term, held)
+}
+
+fn held_before(peer: &Peer) -> Held {
+    peer.faults.hold(Target::txn_putting("k"), 1)
+}
+
+fn held_after(peer: &Peer) -> Held {
+    peer.faults.hold_reply(Target::txn_putting("k"), 1)
+}
+
+/// The term is valid, and etcd keeps the lease that its key hangs on for longer than the term says of itself.
+fn etcd_keeps_it(world: &World, term: &TermHandle) {
+    let cluster = world.cluster.as_ref().unwrap();
+    let key = cluster.get("k").unwrap();
+    let lease = cluster.leases().into_iter().find(|lease| lease.id == key.lease).unwrap();
+    assert!(term.is_valid(), "{term:?}");
+    assert!(term.remaining() <= lease.remaining, "{:?} of {:?}", term.remaining(), lease.remaining);
+}
+
+/// The connection is cut right after the move, or its reply never comes, once or again and again: found out by the next
+/// sending; the term goes on, and never longer than etcd keeps its key.
+async fn a_move_without_a_reply(world: &World) {
+    for (lost, times) in [(Lost::Error, 1), (Lost::Never, 1), (Lost::Error, 20), (Lost::Never, 4)] {
+        let peer = world.peer(1);
+        let (lead, term) = lead(&peer, "k", "a").await;
+        let said = record(&term);
+        let old = term.lease_id();
+        extended(world, &term).await;
+        peer.faults.drop_replies(Target::txn_putting("k"), times, lost);
+        change(world);
+        world
+            .until_within(TTL, "it is known where the key is", async || {
+                etcd_keeps_it(world, &term);
+                term.lease_id() != old && world.leases().await.len() == 1
+            })
+            .await;
+        assert_eq!(world.get("k").await.unwrap().version, 2, "moved once");
+        for _ in 0..300 {
+            world.pass(TTL / 100).await;
+            etcd_keeps_it(world, &term);
+        }
+        assert_eq!(*said.borrow(), [TermState::Leading]);
+        lead.reset().await.unwrap();
+        nothing_left(world, "k", &[], TTL).await;
+        peer.client.close().await.unwrap();
+    }
+}
+
+#[test]
+fn case_54_a_move_without_a_reply_() {
+    simulated_with(Cluster::builder().members(THREE), |world| Box::pin(a_move_without_a_reply(world)));
+}
+
+/// The watch shows the move before its reply comes: mine. So does a guarded transaction's own look at the key.
+async fn the_event_comes_before_the_reply(world: &World) {
+    let peer = world.peer(1);
+    let (lead, term, reply) = moving(world, &peer, held_after).await;
+    let said = record(&term);
+    assert_ne!(world.get("k").await.unwrap().lease, term.lease_id(), "it moved, and nobody knows");
+    term.txn().then([Op::put("data", "1")]).commit().await.unwrap();
+    // The confirming reads see it too, as long as the reply is out.
+    for _ in 0..40 {
+        world.pass(Duration::from_millis(10)).await;
+        etcd_keeps_it(world, &term);
+    }
+    reply.release();
+    let known = async || world.get("k").await.unwrap().lease == term.lease_id() && world.leases().await.len() == 1;
+    world.until("it is known", known).await;
+    term.txn().then([Op::put("data", "2")]).commit().await.unwrap();
+    world.pass(TTL * 2).await;
+    etcd_keeps_it(world, &term);
+    assert_eq!(*said.borrow(), [TermState::Leading]);
+    drop(lead);
+    nothing_left(world, "k", &[], TTL).await;
+}
+
+#[test]
+fn case_54_s6_the_event_comes_before_the_reply_() {
+    simulated_with(Cluster::builder().members(THREE), |world| Box::pin(the_event_comes_before_the_reply(world)));
+}
+
+/// A guarded transaction on its way while the key moves: its guard names the old lease, and it is applied all the same,
+/// once. One whose key is lost is not.
+async fn a_guarded_transaction_meets_a_move(world: &World) {
+    let peer = world.peer_with(1, |options| options.request_timeout(TTL * 3)); // so long may the transaction be held
+    let (lead, term) = lead(&peer, "k", "a").await;
+    extended(world, &term).await;
+    let held = peer.faults.hold(Target::txn_putting("data"), 1);
+    let mut commit = Box::pin(term.txn().then([Op::put("data", "1")]).commit());
+    until_reached(&held, &mut commit).await;
+    let old = term.lease_id();
+    change(world);
+    world.until_within(TTL, "the key moved", async || term.lease_id() != old).await;
+    held.release();
+    commit.await.unwrap();
+    assert_eq!(world.get("data").await.unwrap().version, 1);
+    // A move of which the sender knows nothing, and a loss at once.
+    let held = peer.faults.hold(Target::txn_putting("data"), 1);
+    let mut commit = Box::pin(term.txn().then([Op::put("data", "2")]).commit());
+    until_reached(&held, &mut commit).await;
+    peer.faults.silence_streams(Method::Watch);
+    world.delete("k").await;
+    held.release();
+    let refused = commit.await;
+    assert!(matches!(refused, Err(Error::NotLeader { .. })), "{refused:?}");
+    assert_eq!(term.lost_reason(), Some(Reason::GuardFailed));
+    assert_eq!(world.get("data").await.unwrap().value, b"1");
+    drop(lead);
+    nothing_left(world, "k", &[], TTL).await;
+}
+
+#[test]
+fn case_54_a_guarded_transaction_meets_a_move_() {
+    simulated_with(Cluster::builder().members(THREE), |world| Box::pin(a_guarded_transaction_meets_a_move(world)));
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Leaving {
+    Reset,
+    Delete,
+    Drop,
+    Close,
+}
+
+/// Leaving while the move is under way, applied or not yet: the key goes, with the mark, both leases go, and what still
+/// arrives changes nothing.
+async fn leaving_meets_a_move(world: &World) {
+    for leaving in [Leaving::Reset, Leaving::Delete, Leaving::Drop, Leaving::Close] {
+        for befalls in [held_before as fn(&Peer) -> Held, held_after] {
+            let peer = world.peer(1);
+            let (lead, term, held) = moving(world, &peer, befalls).await;
+            let token = term.token().to_string().into_bytes();
+            match leaving {
+                Leaving::Reset => lead.reset().await.unwrap(),
+                Leaving::Delete => lead.delete_leader_key().await.unwrap(),
+                Leaving::Drop => drop(lead),
+                Leaving::Close => peer.client.close().await.unwrap(),
+            }
+            assert!(!term.is_valid());
+            let gone = async || world.get("k").await.is_none();
+            world.until_within(TTL / 5, &format!("{leaving:?}: the key is gone"), gone).await;
+            assert_eq!(world.get("k.resigned").await.unwrap().value, token, "{leaving:?}");
+            held.release();
+            nothing_left(world, "k", &[], TTL * 2).await;
+            world.pass(TTL).await;
+            nothing_left(world, "k", &[], TTL).await;
+            world.delete("k.resigned").await;
+            peer.client.close().await.unwrap();
+        }
+    }
+}
+
+#[test]
+fn case_54_leaving_meets_a_move_() {
+    simulated_with(Cluster::builder().members(THREE), |world| Box::pin(leaving_meets_a_move(world)));
+}
+
+/// The ex-leader wakes while the move is under way. Applied already: the term goes on. Not yet: the term ends at once,
+/// and the put that comes after it takes nothing.
+async fn a_move_races_the_revoke(world: &World) {
+    let peer = world.peer(1);
+    let (lead, term, reply) = moving(world, &peer, held_after).await;
+    world.revoke(term.lease_id()).await;
+    for _ in 0..30 {
+        world.pass(Duration::from_millis(10)).await;
+        etcd_keeps_it(world, &term);
+    }
+    reply.release();
+    world.pass(TTL * 3).await;
+    etcd_keeps_it(world, &term);
+    drop(lead);
+    nothing_left(world, "k", &[], TTL).await;
+    world.delete("k.resigned").await;
+
+    for watched in [true, false] {
+        let peer = world.peer(2);
+        let (lead, term, put) = moving(world, &peer, held_before).await;
+        if !watched {
+            peer.faults.hang(Method::Watch);
+            peer.faults.silence_streams(Method::Watch);
+        }
+        world.revoke(term.lease_id()).await;
+        world.until_within(Duration::from_millis(1500), "the term has ended", async || !lead.check()).await;
+        assert!(matches!(term.lost_reason(), Some(Reason::KeyDeleted | Reason::Revoked)), "{term:?}");
+        put.release();
+        put.delivered().await;
+        assert_eq!(world.get("k").await, None);
+        nothing_left(world, "k", &[], TTL).await;
+        peer.client.close().await.unwrap();
+    }
+
+    // The fresh lease goes first: the key stays where it is, and the next try moves it.
+    let peer = world.peer(3);
+    let (lead, term, put) = moving(world, &peer, held_before).await;
+    let old = term.lease_id();
+    for lease in world.leases().await.into_iter().filter(|lease| *lease != old) {
+        world.revoke(lease).await;
+    }
+    put.release();
+    world.until_within(TTL, "moved after all", async || term.lease_id() != old).await;
+    world.pass(TTL * 2).await;
+    etcd_keeps_it(world, &term);
+    assert_eq!(world.leases().await, [term.lease_id()]);
+    lead.reset().await.unwrap();
+}
+
+#[test]
+fn case_54_a_move_races_the_revoke_() {
+    simulated_with(Cluster::builder().members(THREE), |world| Box::pin(a_move_races_the_revoke(world)));
+}
+
+/// All keys of a lease move, and the caller's handle follows; a lease that carries a stranger's key is kept.
+async fn a_shared_lease_moves_as_a_whole(world: &World) {
+    let peer = world.peer(1);
+    let lease = Lease::grant(&peer.client, TTL, "shared").await.unwrap();
+    lease.keep_alive().unwrap();
+    let mut kept = Vec::new();
+    for number in 0..40 {
+        let lead = peer.leadership(&format!("k{number}"));
+        lead.set_lease(Some(lease.clone())).unwrap();
+        let term = lead.campaign(options("a")).await.unwrap();
+        kept.push((lead, term));
+    }
+    let old = lease.id();
+    change(world);
+    world.until_within(TTL / 5, "it moved", async || lease.id() != old).await;
+    assert_eq!(world.leases().await, [lease.id()]);
+    assert!(leases(&kept).iter().all(|id| *id == lease.id()));
+    world.pass(TTL * 2).await;
+    still_lead(&kept);
+    // A term more, and one less, on the lease as it is now.
+    kept[7].0.reset().await.unwrap();
+    let again = kept[7].0.campaign(options("a")).await.unwrap();
+    assert!(again.lease_id() == lease.id() && again.token() > kept[7].1.token());
+
+    world.put("stranger", "", lease.id()).await;
+    let old = lease.id();
+    change(world);
+    world.pass(TTL * 2).await;
+    assert_eq!((lease.id(), world.leases().await), (old, vec![old]), "kept");
+    assert!(world.get("stranger").await.is_some() && kept[0].0.check());
+    // The next change finds it free again.
+    world.delete("stranger").await;
+    change(world);
+    world.until_within(TTL / 5, "it moved", async || lease.id() != old).await;
+    lease.close().await.unwrap();
+    assert!(kept.iter().all(|(lead, _)| !lead.check()));
+    world.until("nothing is left", async || world.leases().await.is_empty()).await;
+}
+
+#[test]
+fn case_54_a_shared_lease_moves_as_a_whole_() {
+    simulated_with(Cluster::builder().members(THREE), |world| Box::pin(a_shared_lease_moves_as_a_whole(world)));
+}
+
+/// etcd's leader changes within a winner's takeover delay, and wakes within it: the winner leads when it is over.
+async fn a_win_within_its_delay_moves_too(world: &World) {
+    for shared in [false, true] {
+        let peer = world.peer(1);
+        let lead = peer.leadership_with("k", delaying());
+        let lease = Lease::grant(&peer.client, TTL, "shared").await.unwrap();
+        if shared {
+            lead.set_lease(Some(lease.clone())).unwrap();
+        }
+        let mut campaign = Box::pin(timed(&lead, "a"));
+        let taken = world.until("the key is taken", async || world.get("k").await.is_some());
+        tokio::select! {
+            early = &mut campaign => panic!("{early:?}"),
+            () = taken => {}
+        }
+        let old = world.get("k").await.unwrap().lease;
+        change(world);
+        // Nobody asks etcd anything in the delay but the renewals: they must hear of it.
+        peer.client.get_leader("other").await.unwrap();
+        let moved = world.until("it moved", async || world.get("k").await.unwrap().lease != old);
+        tokio::select! {
+            early = &mut campaign => panic!("{early:?}"),
+            () = moved => {}
+        }
+        if world.leases().await.contains(&old) {
+            world.revoke(old).await;
+        }
+        let term = delayed(campaign.await);
+        lead.keep().unwrap();
+        world.pass(TTL * 2).await;
+        etcd_keeps_it(world, &term);
+        lead.reset().await.unwrap();
+        lease.close().await.unwrap();
+        nothing_left(world, "k", &[], TTL).await;
+        world.delete("k.resigned").await;
+        peer.client.close().await.unwrap();
+    }
+}
+
+#[test]
+fn case_45_a_win_within_its_delay_moves_too_() {
+    simulated_with(Cluster::builder().members(THREE), |world| Box::pin(a_win_within_its_delay_moves_too(world)));
+}
+
+/// Without an etcd leader change nothing moves; a term that nobody renews is left alone until somebody does.
+async fn nothing_moves_without_cause(world: &World) {
+    let peer = world.peer(1);
+    let (lead, term) = lead(&peer, "k", "a").await;
+    world.pass(TTL * 6).await;
+    assert_eq!(world.get("k").await.unwrap().version, 1);
+    lead.reset().await.unwrap();
+    let unkept = lead.campaign(options("a")).await.unwrap();
+    assert!(unkept.token() > term.token());
+    change(world);
+    peer.client.get_leader("other").await.unwrap();
+    world.pass(TTL / 5).await;
+    assert_eq!(world.get("k").await.unwrap().version, 1);
+    lead.keep().unwrap();
+    let old = unkept.lease_id();
+    world.until_within(TTL / 5, "it moved", async || unkept.lease_id() != old).await;
+    lead.reset().await.unwrap();
+}
+
+#[test]
+fn case_45_nothing_moves_without_cause_() {
+    simulated_with(Cluster::builder().members(THREE), |world| Box::pin(nothing_moves_without_cause(world)));
+}
