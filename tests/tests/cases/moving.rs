@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use leadership_core::{Error, Lease, Leadership, Op, Reason, TermHandle, TermState};
-use leadership_testkit::{Cluster, Held, Lost, Method, Target};
+use leadership_testkit::{Cluster, Held, Lost, Method, Target, Waking};
 use leadership_tests::world::{Peer, World, record, simulated_with};
 
 use crate::keeping::{TTL, extended, lead};
@@ -72,6 +72,40 @@ async fn keys_move_to_fresh_leases(world: &World) {
 #[test]
 fn case_45_s10_keys_move_to_fresh_leases_() {
     simulated_with(Cluster::builder().members(THREE), |world| Box::pin(keys_move_to_fresh_leases(world)));
+}
+
+/// The etcd leader is stopped for 7 s and wakes with its old table of leases: it revokes those it knows as ended.
+async fn a_waking_ex_leader_revokes_only_old_leases(world: &World) {
+    let cluster = world.cluster.as_ref().unwrap();
+    cluster.set_waking(Waking { revokes: true, ..Waking::default() });
+    let peer = world.peer(1);
+    let kept = lead_many(&peer, 40).await;
+    let before: Vec<i64> = kept.iter().map(|(_, term)| term.lease_id()).collect();
+    world.pass(Duration::from_secs(3)).await;
+    let leader = cluster.leader().unwrap();
+    cluster.member(leader).stop();
+    world.pass(Duration::from_secs(7)).await;
+    still_lead(&kept);
+    let after: Vec<i64> = kept.iter().map(|(_, term)| term.lease_id()).collect();
+    assert!(before.iter().all(|old| !after.contains(old)), "each hangs on a fresh lease");
+    cluster.member(leader).cont();
+    world.pass(Duration::from_secs(20)).await;
+    still_lead(&kept);
+    for (number, (_, term)) in kept.iter().enumerate() {
+        let key = world.get(&format!("k{number}")).await.unwrap();
+        assert_eq!((key.create_revision, key.lease), (term.token(), term.lease_id()));
+        assert_eq!(key.value, b"a");
+    }
+    assert_eq!(world.leases().await.len(), 40, "the old ones are gone");
+    peer.client.close().await.unwrap();
+    assert!(world.leases().await.is_empty());
+}
+
+#[test]
+fn case_45_a_waking_ex_leader_revokes_only_old_leases_() {
+    simulated_with(Cluster::builder().members(THREE), |world| {
+        Box::pin(a_waking_ex_leader_revokes_only_old_leases(world))
+    });
 }
 
 /// Another member leads etcd, whichever.
