@@ -101,6 +101,14 @@ if [[ $language == c ]]; then
             failed=1
         fi
     done
+    # Case 39: so does fork.c of those that can say Forked, which are those that have a client behind them.
+    of_a_client='^leadership_error \*\(leadership_[a-z_]*\)(const leadership_\(client\|handle\|term\|lease\|txn\|cancel\) \*.*'
+    for function in $(sed -n "s/$of_a_client/\1/p" include/leadership.h); do
+        if ! grep -q "says_forked($function(" tests/abi/fork.c; then
+            echo "FAIL fork.c calls every function that has a client behind it: $function is not there"
+            failed=1
+        fi
+    done
 fi
 
 start_etcd || { echo "FAIL no etcd is there: make etcd"; exit 1; }
