@@ -10,6 +10,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+/* A parent that is slowed down by a checker of memory and by children shall lead on too. */
+#define TTL_MS UINT64_C(30000)
 #include "steps.h"
 
 static const char *const KEY = "abi/fork/leader";
@@ -386,7 +388,7 @@ int main(int argc, char **argv) {
     during_a_callback(0);
     during_a_callback(1);
     connects_anew(endpoint);
-    beside_busy_threads(50);
+    beside_busy_threads(30);
     must(leadership_reset(handle, PATIENCE_MS, NULL));
     leadership_term *again = win(handle, "parent");
     check(leadership_term_valid(again), "and resigns and wins again");

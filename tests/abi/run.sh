@@ -125,8 +125,9 @@ for source in "${sources[@]}"; do
     "${compiler[@]}" "${flags[@]}" "$source" -o "$program" "${link[@]}"
     "${compiler[@]}" "${flags[@]}" -fsanitize=address -fno-omit-frame-pointer "$source" -o "$program-asan" "${link[@]}"
     checker=("${valgrind[@]}" "${leaks[@]}")
+    export ASAN_OPTIONS=detect_leaks=1
     # What a parent's threads held cannot be let go of in its child: looked at for errors, not for leaks.
-    [[ $name == fork ]] && checker=("${valgrind[@]}")
+    [[ $name == fork ]] && checker=("${valgrind[@]}") && ASAN_OPTIONS=detect_leaks=0
     run "$language $name, test server" "$program"
     run "$language $name, test server, valgrind" "${checker[@]}" "$program"
     run "$language $name, test server, ASan" "$program-asan"
