@@ -118,7 +118,7 @@ impl Lease {
     /// `Unavailable`, `Timeout` when no member answered: the revoke is repeated in the background until the lease
     /// must have run out by itself. `Forked`.
     pub async fn close(&self) -> Result<()> {
-        if self.inner.client.forked() {
+        if self.forked() {
             return Err(Error::Forked);
         }
         let shared = self.inner.shared.clone();
@@ -140,6 +140,12 @@ impl Lease {
     #[must_use]
     pub fn is_expired(&self) -> bool {
         !self.inner.shared.deadline.valid()
+    }
+
+    /// True in a child of the process that connected (S12).
+    #[must_use]
+    pub fn forked(&self) -> bool {
+        self.inner.client.forked()
     }
 
     /// The lease's id in etcd. It becomes another when the keys on it move to a fresh lease after an etcd leader change;

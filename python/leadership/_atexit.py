@@ -10,8 +10,10 @@ import os
 import threading
 import weakref
 
-from ._errors import LeadershipError
-from ._leadership import Client
+from ._leadership import Client, close_all
+
+# Seconds by which the interpreter's end is held up at most, whatever etcd does: as long as one request may take.
+EXIT_FLUSH = 2.0
 
 _open: weakref.WeakSet[Client] = weakref.WeakSet()
 _process = os.getpid()
@@ -29,11 +31,8 @@ def close_at_exit(client: Client) -> None:
 def _close_all() -> None:
     if _process != os.getpid():
         return
-    for client in list(_open):
-        try:
-            client.close()
-        except LeadershipError:
-            pass  # what is left goes with its lease; nobody is there to be told
+    # What is left after that goes with its lease; nobody is there to be told.
+    close_all(list(_open), EXIT_FLUSH)
 
 
 # Functions registered here run before the threads are joined, those of `atexit` after: a thread that waits in a watch

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use leadership_core as core;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -172,6 +173,9 @@ impl Client {
 
     #[pyo3(signature = (*_exception))]
     fn __exit__(&self, py: Python<'_>, _exception: &Bound<'_, PyAny>) -> PyResult<()> {
+        if self.core()?.forked() {
+            return Ok(()); // a child leaves the parent's block: the parent's to close
+        }
         self.close(py)
     }
 
@@ -179,6 +183,22 @@ impl Client {
         let closed = if self.core()?.is_closed() { " (closed)" } else { "" };
         Ok(format!("<leadership.Client {}{closed}>", self.endpoints.join(",")))
     }
+}
+
+/// Closes all of them within `timeout` seconds in all, callbacks included; what is not done by then goes on in the
+/// background, for as long as there is a process.
+#[pyfunction]
+pub(crate) fn close_all(py: Python<'_>, clients: Vec<Bound<'_, Client>>, timeout: f64) -> PyResult<()> {
+    let clients: Vec<_> = clients.iter().map(Bound::get).collect();
+    let all = async {
+        join_all(clients.iter().filter_map(|client| client.core().ok()).map(core::Client::close)).await;
+        join_all(clients.iter().map(|client| client.callbacks.ended())).await;
+    };
+    wait(py, all, Some(Duration::from_secs_f64(timeout)))?;
+    for client in clients {
+        client.core()?.drop_without_waiting(); // the interpreter is about to drop them all
+    }
+    Ok(())
 }
 
 /// Who leads an election.

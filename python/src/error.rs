@@ -39,6 +39,11 @@ pub(crate) fn checked<T>(py: Python<'_>, result: Result<T>) -> PyResult<T> {
     result.map_err(|error| raise(py, error))
 }
 
+/// `Forked` in a child of the process that connected: for what the core answers without an error, or would lock.
+pub(crate) fn unforked(py: Python<'_>, client: &leadership_core::Client) -> PyResult<()> {
+    if client.forked() { Err(raise(py, Error::Forked)) } else { Ok(()) }
+}
+
 /// What a wait answered: `None` is a `Timeout` that says what was waited for.
 pub(crate) fn in_time<T>(py: Python<'_>, answer: Option<Result<T>>, what: impl FnOnce() -> String) -> PyResult<T> {
     checked(py, answer.unwrap_or_else(|| Err(Error::Timeout { message: what() })))

@@ -62,6 +62,7 @@ impl Callbacks {
             return Err(crate::error::raise(py, core::Error::Closed));
         };
         let mut closing = self.closing.subscribe();
+        let process = self.process;
         let task = async move {
             loop {
                 let event = tokio::select! {
@@ -75,6 +76,9 @@ impl Callbacks {
                 if Python::try_attach(|py| call(py, &callback, event)).is_none() {
                     std::mem::forget(callback);
                     return;
+                }
+                if process != std::process::id() {
+                    std::future::pending::<()>().await; // it forked: what comes next is told to the parent
                 }
             }
             if Python::try_attach(|_| drop(callback)).is_some() {
@@ -94,16 +98,21 @@ impl Callbacks {
 
     /// Returns after the last callback. The client is closed by now.
     pub(crate) fn finish(&self, py: Python<'_>) -> PyResult<()> {
+        wait(py, self.ended(), None)?;
+        Ok(())
+    }
+
+    /// [`finish`](Self::finish), for who waits otherwise.
+    pub(crate) async fn ended(&self) {
         if self.process != std::process::id() {
-            return Ok(());
+            return;
         }
         self.closing.send_replace(true);
         drop(self.alive.lock().unwrap_or_else(PoisonError::into_inner).take());
         let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(mut ended) = ended {
-            wait(py, async { ended.recv().await }, None)?;
+            ended.recv().await;
         }
-        Ok(())
     }
 }
 

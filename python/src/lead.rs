@@ -33,6 +33,13 @@ impl Leadership {
     fn core(&self) -> PyResult<&core::Leadership> {
         self.inner.get().ok_or_else(|| pyo3::exceptions::PyRuntimeError::new_err("the leadership is being dropped"))
     }
+
+    /// For what has no error of the core's to say so (S12).
+    fn unforked(&self, py: Python<'_>) -> PyResult<&core::Leadership> {
+        let lead = self.core()?;
+        crate::error::unforked(py, lead.client())?;
+        Ok(lead)
+    }
 }
 
 /// The error of an exit, unless the body raised one of its own: that one must not be hidden.
@@ -80,8 +87,8 @@ impl Leadership {
 
     /// The current term, or the last one when it has ended; None before the first.
     #[getter]
-    fn term(&self) -> PyResult<Option<Term>> {
-        Ok(self.core()?.term().map(Term::new))
+    fn term(&self, py: Python<'_>) -> PyResult<Option<Term>> {
+        Ok(self.unforked(py)?.term().map(Term::new))
     }
 
     /// A transaction guarded by the current term.
@@ -123,7 +130,7 @@ impl Leadership {
         if !callback.bind(py).is_callable() {
             return Err(pyo3::exceptions::PyTypeError::new_err("callback: a callable expected"));
         }
-        let events = self.core()?.events();
+        let events = self.unforked(py)?.events();
         self.client.get().callbacks().deliver(py, events, callback)
     }
 
@@ -135,8 +142,8 @@ impl Leadership {
 
     /// The lease of the current term, or the one that was set.
     #[getter]
-    fn lease(&self) -> PyResult<Option<Lease>> {
-        Ok(self.core()?.lease().map(Lease::new))
+    fn lease(&self, py: Python<'_>) -> PyResult<Option<Lease>> {
+        Ok(self.unforked(py)?.lease().map(Lease::new))
     }
 
     /// The client.
@@ -154,7 +161,7 @@ impl Leadership {
     /// The value of the last campaign.
     #[getter]
     fn value<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        Ok(PyBytes::new(py, &self.core()?.value()))
+        Ok(PyBytes::new(py, &self.unforked(py)?.value()))
     }
 
     /// What it is for.
@@ -164,26 +171,26 @@ impl Leadership {
     }
 
     /// Counts a campaign in the history. The caller says when.
-    fn add_campaign_times(&self) -> PyResult<()> {
-        self.core()?.add_campaign_times();
+    fn add_campaign_times(&self, py: Python<'_>) -> PyResult<()> {
+        self.unforked(py)?.add_campaign_times();
         Ok(())
     }
 
     /// How many campaigns were counted within the window (default 5 min).
     #[getter]
-    fn campaign_times_num(&self) -> PyResult<usize> {
-        Ok(self.core()?.campaign_times_num())
+    fn campaign_times_num(&self, py: Python<'_>) -> PyResult<usize> {
+        Ok(self.unforked(py)?.campaign_times_num())
     }
 
     /// Forgets the campaigns counted.
-    fn reset_campaign_times(&self) -> PyResult<()> {
-        self.core()?.reset_campaign_times();
+    fn reset_campaign_times(&self, py: Python<'_>) -> PyResult<()> {
+        self.unforked(py)?.reset_campaign_times();
         Ok(())
     }
 
     /// A primary watch also ends on an overwrite.
-    fn set_primary_watch(&self, primary: bool) -> PyResult<()> {
-        self.core()?.set_primary_watch(primary);
+    fn set_primary_watch(&self, py: Python<'_>, primary: bool) -> PyResult<()> {
+        self.unforked(py)?.set_primary_watch(primary);
         Ok(())
     }
 
@@ -200,8 +207,8 @@ impl Leadership {
     #[pyo3(signature = (exception=None, *_more))]
     fn __exit__(&self, py: Python<'_>, exception: Option<Bound<'_, PyAny>>, _more: &Bound<'_, PyAny>) -> PyResult<()> {
         let lead = self.core()?;
-        if lead.client().is_closed() {
-            return Ok(()); // closing has released it
+        if lead.client().is_closed() || lead.client().forked() {
+            return Ok(()); // closing has released it; or it is the parent's to release
         }
         unless_raising(self.reset(py), exception)
     }

@@ -73,6 +73,9 @@ impl Lease {
 
     #[pyo3(signature = (exception=None, *_more))]
     fn __exit__(&self, py: Python<'_>, exception: Option<Bound<'_, PyAny>>, _more: &Bound<'_, PyAny>) -> PyResult<()> {
+        if self.core()?.forked() {
+            return Ok(()); // the parent's to close
+        }
         crate::lead::unless_raising(self.close(py), exception)
     }
 

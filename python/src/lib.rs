@@ -20,6 +20,7 @@ use pyo3::prelude::*;
 fn _leadership(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<client::Client>()?;
     module.add_class::<client::Leader>()?;
+    module.add_function(wrap_pyfunction!(client::close_all, module)?)?;
     module.add_class::<lead::Leadership>()?;
     module.add_class::<lead::WatchEnd>()?;
     module.add_class::<lease::Lease>()?;

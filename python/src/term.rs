@@ -89,8 +89,12 @@ impl Term {
     }
 
     /// A transaction that etcd applies only while this very term holds the key.
-    fn txn(&self) -> PyResult<Txn> {
-        Ok(Txn::new(self.core()?.txn()))
+    fn txn(&self, py: Python<'_>) -> PyResult<Txn> {
+        let term = self.core()?;
+        if term.lost_reason() == Some(core::Reason::Forked) {
+            return Err(crate::error::raise(py, core::Error::Forked));
+        }
+        Ok(Txn::new(term.txn()))
     }
 
     fn __repr__(&self) -> PyResult<String> {

@@ -25,6 +25,7 @@ pub(crate) struct Server {
     cluster: Cluster,
     addresses: Vec<SocketAddr>,
     running: Mutex<Option<Running>>,
+    process: u32,
 }
 
 #[derive(Debug)]
@@ -93,7 +94,7 @@ impl Server {
                 .ok_or_else(|| pyo3::exceptions::PyValueError::new_err("version: 3.4, 3.5, 3.6 or 3.7"))?,
         };
         let (cluster, addresses, running) = py.detach(|| start(members, version, seed))?;
-        Ok(Server { cluster, addresses, running: Mutex::new(Some(running)) })
+        Ok(Server { cluster, addresses, running: Mutex::new(Some(running)), process: std::process::id() })
     }
 
     /// host:port of the (first) member.
@@ -201,6 +202,9 @@ impl Server {
 
     /// Stops serving and ends the thread. Idempotent.
     fn close(&self, py: Python<'_>) {
+        if self.process != std::process::id() {
+            return; // a forked child: there is no such thread here to be joined
+        }
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(running) = running {
             let _ = running.stop.send(());

@@ -13,6 +13,7 @@ import leadership
 import leadership.testing
 import pytest
 from conftest import until
+from leadership._atexit import EXIT_FLUSH
 
 # What every program begins with: the endpoint is its argument.
 BEGIN = "import os, sys, time, threading, leadership\nclient = leadership.connect(sys.argv[1])\nlead = client.leadership('k')\n"
@@ -21,7 +22,8 @@ BEGIN = "import os, sys, time, threading, leadership\nclient = leadership.connec
 def start(program: str, endpoint: str) -> subprocess.Popen[str]:
     # From 3.12 on Python itself warns of a fork beside threads; that such a child is safe is what is tested here.
     command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", BEGIN + program, endpoint]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
 
 
 def run(program: str, endpoint: str) -> str:
@@ -140,6 +142,78 @@ def test_the_interpreters_end_releases_the_key(end: str, server: leadership.test
     """case_40"""
     assert run(f"term = lead.campaign('a', ttl=60); lead.keep()\nprint(term.valid)\n{end}\n", server.endpoint) == "True"
     until(lambda: server.get("k") is None and server.leases() == [], "the key goes with the process, not after a TTL", 2)
+
+
+def test_sys_exit_in_a_thread_ends_that_thread_alone(server: leadership.testing.Server) -> None:
+    """case_40"""
+    program = """
+lead.campaign('a'); lead.keep()
+thread = threading.Thread(target=sys.exit); thread.start(); thread.join()
+print(lead.check())
+"""
+    assert run(program, server.endpoint) == "True"
+    until(lambda: server.get("k") is None, "the key goes with the process", 2)
+
+
+# Threads that wait in the library when the interpreter ends; each would wait for ever.
+AT_EXIT = {
+    "watch": "lead.campaign('a'); wait = lead.watch",
+    "wait_lost": "wait = lead.campaign('a').wait_lost; lead.keep()",
+    "campaign": "other = client.leadership('k2', takeover_delay=60); wait = lambda: other.campaign('a', ttl=100)",
+    "calls": "wait = lambda: [client.get_leader('k') for _ in iter(int, 1)]",
+    "callback": "lead.on_event(lambda event: time.sleep(60)); wait = lead.campaign",
+}
+QUIET = """
+def quiet():
+    try:
+        wait()
+    except leadership.LeadershipError:
+        pass
+thread = threading.Thread(target=quiet, daemon=DAEMON); thread.start()
+"""
+
+
+@pytest.mark.parametrize("daemon", [True, False], ids=["daemon", "joined"])
+@pytest.mark.parametrize("hangs", [False, True], ids=["etcd answers", "etcd hangs"])
+@pytest.mark.parametrize("name", AT_EXIT)
+def test_the_interpreter_ends_within_the_bound(
+    name: str, hangs: bool, daemon: bool, server: leadership.testing.Server
+) -> None:
+    """case_40: whatever threads wait in the library, and whether or not etcd answers; nothing is said on stderr."""
+    program = AT_EXIT[name] + QUIET.replace("DAEMON", str(daemon))
+    program += "print('ready', flush=True); sys.stdin.readline()\nprint('ends')"
+    process = start(program, server.endpoint)
+    assert process.stdout and process.stdout.readline() == "ready\n"
+    # The thread sleeps: it waits, or is in the middle of a call.
+    tasks = pathlib.Path(f"/proc/{process.pid}/task")
+    until(lambda: len(list(tasks.iterdir())) >= 3, "the main thread, the one that waits, the library's")
+    if hangs:
+        server.hang()
+    before = time.monotonic()
+    out, err = process.communicate("\n", timeout=30)
+    took = time.monotonic() - before
+    assert (process.returncode, out, err) == (0, "ends\n", "")
+    bound = EXIT_FLUSH + 1 if hangs or name == "callback" else 1.5
+    assert took < bound, f"{took:.3f} s: the library's part and an interpreter's own end"
+    if not hangs:
+        until(lambda: server.get("k") is None, "the key goes with the process", 1)
+
+
+def test_many_clients_end_within_one_bound(server: leadership.testing.Server) -> None:
+    """case_40: the bound is for all of them together."""
+    program = """
+others = [leadership.connect(sys.argv[1]) for _ in range(5)]
+leads = [one.leadership(f'k{n}') for n, one in enumerate(others)]
+for one in leads:
+    one.campaign('a', ttl=60)
+print('ready', flush=True); sys.stdin.readline()
+"""
+    process = start(program, server.endpoint)
+    assert process.stdout and process.stdout.readline() == "ready\n"
+    server.hang()
+    before = time.monotonic()
+    out, err = process.communicate("\n", timeout=30)
+    assert (process.returncode, err) == (0, "") and time.monotonic() - before < EXIT_FLUSH + 1
 
 
 def test_a_killed_process_is_followed_after_its_lease(server: leadership.testing.Server) -> None:
