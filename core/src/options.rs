@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::protocol::Compare;
+use crate::protocol::{Compare, check_compares_size, check_size};
 
 /// How long a term lives without a renewal, by default: long enough to ride out an etcd leader change.
 pub const DEFAULT_TTL: Duration = Duration::from_secs(5);
@@ -279,7 +279,7 @@ pub struct CampaignOptions {
 }
 
 impl CampaignOptions {
-    /// Campaigns with this value (any bytes, also none) and the default TTL of 5 s.
+    /// Campaigns with this value (any bytes, also none, up to about 1.5 MiB) and the default TTL of 5 s.
     pub fn new(value: impl Into<Vec<u8>>) -> CampaignOptions {
         CampaignOptions {
             ttl: DEFAULT_TTL,
@@ -313,7 +313,8 @@ impl CampaignOptions {
         if self.compares.iter().any(|compare| compare.key.is_empty()) {
             return Err(Error::invalid("compares", "a condition on an empty key"));
         }
-        Ok(())
+        check_size("value", self.value.len())?;
+        check_compares_size("compares", &self.compares)
     }
 }
 

@@ -30,5 +30,7 @@ mod leaving;
 mod input;
 #[path = "cases/moving.rs"]
 mod moving;
+#[path = "cases/reaching.rs"]
+mod reaching;
 #[path = "cases/process.rs"]
 mod process;

@@ -14,7 +14,7 @@ use etcd_client::proto::{
 use tokio::sync::{Notify, mpsc};
 use tonic::{Code, Status};
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, Floor};
 use super::endpoint::{Endpoint, Plan, Token};
 use super::members::{Kind, Members};
 use super::wire::{Answer, Header, Namespace, unary};
@@ -22,6 +22,10 @@ use crate::clock::{BootTime, Clock};
 use crate::error::{Error, Result, show};
 use crate::options::ClientOptions;
 use crate::protocol::{Txn, TxnReply};
+
+/// Nothing is sent any more with less than this left of a call's time: an answer would hardly come, and what was
+/// certainly not applied would be unknown.
+const LAST_ATTEMPT: Duration = Duration::from_millis(20);
 
 /// One call.
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +38,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) repeat: bool,
     /// Its reply cannot be older than its sending.
     pub(crate) linearizable: bool,
+    /// It changes nothing: whatever happened to it, it was not applied.
+    pub(crate) reads: bool,
     /// In all.
     pub(crate) total: Duration,
     /// One attempt; `None`: a share of the total.
@@ -78,6 +84,8 @@ enum Verdict {
     ElsewhereUnapplied(String),
     /// May have been applied; another member may do better.
     ElsewhereUnknown(String),
+    /// The same, for want of any answer.
+    Silent(String),
     /// The token is dead; etcd did not run the call.
     Token,
     /// Not applied, and no member will say otherwise.
@@ -154,7 +162,7 @@ impl Etcd {
     }
 
     /// Takes note of a reply's header. False: it came from another cluster, and everything is being ended.
-    pub(crate) fn observe(&self, endpoint: &Endpoint, header: Header, floor: Option<i64>) -> Result<()> {
+    pub(crate) fn observe(&self, endpoint: &Endpoint, header: Header, floor: Option<Floor>) -> Result<()> {
         if header.member != 0 {
             endpoint.member.set(header.member);
         }
@@ -173,6 +181,10 @@ impl Etcd {
     /// Reads or writes keys.
     pub(crate) async fn txn(&self, ask: Ask<'_>, txn: &Txn) -> std::result::Result<Got<TxnReply>, Failure> {
         debug_assert!(!txn.then.is_empty(), "a transaction without any operation may be served stale (S4)");
+        let ask = Ask {
+            reads: txn.is_read_only(),
+            ..ask
+        };
         let got = self
             .call::<PbTxnRequest, PbTxnResponse>("/etcdserverpb.KV/Txn", &self.namespace.txn(txn), ask)
             .await?;
@@ -204,6 +216,10 @@ impl Etcd {
         txn: &Txn,
     ) -> std::result::Result<Got<TxnReply>, Failure> {
         let (path, request) = ("/etcdserverpb.KV/Txn", self.namespace.txn(txn));
+        let ask = Ask {
+            reads: txn.is_read_only(),
+            ..ask
+        };
         let mut renewed = false;
         loop {
             let sent = self.clock.now();
@@ -224,7 +240,7 @@ impl Etcd {
                 Err(Verdict::Token) => denied(endpoint, "invalid auth token"),
                 Err(Verdict::Final(error)) => error,
                 Err(Verdict::ElsewhereUnapplied(message)) => Error::unavailable(message),
-                Err(Verdict::ElsewhereUnknown(message)) => return Err(Failure::Unknown(message)),
+                Err(Verdict::ElsewhereUnknown(message) | Verdict::Silent(message)) => return Err(Failure::Unknown(message)),
             };
             return Err(Failure::NotApplied(error));
         }
@@ -237,6 +253,7 @@ impl Etcd {
             key,
             repeat: true,
             linearizable: true,
+            reads: false,
             total: self.timeout,
             attempt: None,
         }
@@ -265,6 +282,7 @@ impl Etcd {
     pub(crate) async fn time_to_live(&self, id: i64) -> std::result::Result<(i64, i64), Failure> {
         let ask = Ask {
             linearizable: false,
+            reads: true,
             ..self.repeatable("time to live of a lease", b"")
         };
         let request = PbLeaseTimeToLiveRequest { id, keys: false };
@@ -294,13 +312,14 @@ impl Etcd {
     ) -> std::result::Result<PbStatusResponse, Failure> {
         let ask = Ask {
             linearizable: false,
+            reads: true,
             total: bound,
             ..self.repeatable("status", b"")
         };
         let path = "/etcdserverpb.Maintenance/Status";
         let sent = self.attempt::<_, PbStatusResponse>(endpoint, path, &PbStatusRequest {}, ask, bound).await;
         sent.map_err(|verdict| match verdict {
-            Verdict::ElsewhereUnapplied(message) | Verdict::ElsewhereUnknown(message) => {
+            Verdict::ElsewhereUnapplied(message) | Verdict::ElsewhereUnknown(message) | Verdict::Silent(message) => {
                 Failure::NotApplied(Error::unavailable(format!("{}: {message}", endpoint.name)))
             }
             Verdict::Token => Failure::NotApplied(denied(endpoint, "invalid auth token")),
@@ -346,7 +365,8 @@ impl Etcd {
                     "the token was refused again and again".to_owned()
                 }
                 Err(Verdict::ElsewhereUnapplied(message)) => message,
-                Err(Verdict::ElsewhereUnknown(message)) => {
+                Err(Verdict::ElsewhereUnknown(message)) if ask.reads => message,
+                Err(Verdict::ElsewhereUnknown(message) | Verdict::Silent(message)) => {
                     first_sent.get_or_insert(sent);
                     message
                 }
@@ -364,7 +384,7 @@ impl Etcd {
             } else {
                 Duration::ZERO
             };
-            if started.elapsed() + pause >= ask.total {
+            if started.elapsed() + pause + LAST_ATTEMPT > ask.total {
                 return Err(match first_sent {
                     Some(_) => Failure::Unknown(message),
                     None => Failure::NotApplied(Error::unavailable(message)),
@@ -387,7 +407,7 @@ impl Etcd {
         A: prost::Message + Clone + 'static,
         B: Answer,
     {
-        let floor = ask.linearizable.then(|| self.cluster.borrow().floor());
+        let floor = ask.linearizable.then(|| self.cluster.borrow().floor(!ask.reads));
         let started = tokio::time::Instant::now();
         self.ensure_token(endpoint, bound).await?;
         let left = bound.saturating_sub(started.elapsed());
@@ -399,7 +419,7 @@ impl Etcd {
                 Ok(body)
             }
             Ok(Err(status)) => Err(judge(endpoint, ask.key, &status)),
-            Err(_) => Err(Verdict::ElsewhereUnknown(format!("no answer within {bound:?}"))),
+            Err(_) => Err(Verdict::Silent(format!("no answer within {bound:?}"))),
         }
     }
 
@@ -407,7 +427,9 @@ impl Etcd {
     pub(crate) async fn authenticate(&self, endpoint: &Endpoint, bound: Duration) -> Result<()> {
         self.ensure_token(endpoint, bound).await.map_err(|verdict| match verdict {
             Verdict::Final(error) => error,
-            Verdict::ElsewhereUnapplied(message) | Verdict::ElsewhereUnknown(message) => Error::unavailable(message),
+            Verdict::ElsewhereUnapplied(message) | Verdict::ElsewhereUnknown(message) | Verdict::Silent(message) => {
+                Error::unavailable(format!("{}: {message}", endpoint.name))
+            }
             Verdict::Token => denied(endpoint, "invalid auth token"),
         })
     }
@@ -480,6 +502,10 @@ fn judge(endpoint: &Endpoint, key: &[u8], status: &Status) -> Verdict {
             reason: Some(crate::Reason::Revoked),
         }),
         Code::Unavailable if status.message().contains("no leader") => Verdict::ElsewhereUnapplied(message),
+        // gRPC's own limit, above etcd's.
+        Code::ResourceExhausted if status.message().contains("larger than max") => {
+            Verdict::Final(Error::invalid("request", about()))
+        }
         // A learner, or a member that cannot serve this; "too many requests", "no space": not applied.
         Code::FailedPrecondition | Code::ResourceExhausted => Verdict::ElsewhereUnapplied(message),
         // "request timed out", "leader changed", and whatever else: may have been applied.

@@ -72,6 +72,7 @@ impl GuardedTxn {
         if self.txn.when.iter().any(|compare| compare.key.is_empty()) {
             return Err(Error::invalid("when", "a condition on an empty key"));
         }
+        protocol::check_compares_size("when", &self.txn.when)?;
         TermHandle {
             shared: self.term.clone(),
             client: self.client.clone(),

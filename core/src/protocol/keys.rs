@@ -1,7 +1,7 @@
 //! The names of an election's keys, and what users may not do to them (S13).
 //! Owns naming and its checks; when a key is written is decided in `transactions`.
 
-use super::{Op, OpKind};
+use super::{Op, OpKind, check_ops_size};
 use crate::error::{Error, Result, show};
 
 /// The mark beside a key: written with a delete by the holder, it saves the successor the takeover delay (S15).
@@ -13,6 +13,9 @@ const RESERVED: [&[u8]; 4] = [b".candidates", b".resigned", b".queue-resigned", 
 /// How many operations a user may have in one branch of a guarded transaction: etcd's limit of 128, less the two
 /// that the guard around it takes.
 pub(crate) const MAX_USER_OPS: usize = 126;
+
+/// Every request of an election names its key up to five times, beside what the caller hands in (`size`).
+const MAX_KEY: usize = 2048;
 
 pub(crate) fn mark_key(key: &[u8]) -> Vec<u8> {
     [key, MARK].concat()
@@ -27,6 +30,9 @@ pub(crate) fn registration_key(key: &[u8], lease: i64) -> Vec<u8> {
 pub(crate) fn check_election_key(key: &[u8]) -> Result<()> {
     if key.is_empty() {
         return Err(Error::invalid("key", "must not be empty"));
+    }
+    if key.len() > MAX_KEY {
+        return Err(Error::invalid("key", format!("{} bytes; at most {MAX_KEY}", key.len())));
     }
     for ending in RESERVED {
         if key.ends_with(ending) {
@@ -53,6 +59,7 @@ pub(crate) fn check_user_ops(argument: &str, election: &[u8], ops: &[Op]) -> Res
             format!("{} operations; at most {MAX_USER_OPS} fit beside the guard", ops.len()),
         ));
     }
+    check_ops_size(argument, ops)?;
     for op in ops {
         let (key, end, writes) = match &op.0 {
             OpKind::Put { key, .. } => (key, &[][..], true),

@@ -3,11 +3,13 @@
 
 mod keys;
 mod moving;
+mod size;
 mod takeover;
 mod transactions;
 
 pub(crate) use keys::{MAX_USER_OPS, check_election_key, check_user_ops, mark_key, registration_key};
 pub(crate) use moving::{MoveReply, move_reply, move_to};
+pub(crate) use size::{check_compares_size, check_ops_size, check_size};
 pub(crate) use takeover::{Mark, leads_at_once};
 pub(crate) use transactions::{
     Campaign, CampaignReply, Guard, GuardReply, campaign, campaign_reply, deregister, get, guard_reply, guarded,

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use leadership_core::{CampaignOptions, Client, ClientOptions, Compare, CompareOp, Error, Leadership, LeadershipOptions, Lease, Op, Result};
+use leadership_testkit::Method;
 use leadership_tests::both_worlds;
 use leadership_tests::world::World;
 
@@ -87,4 +88,34 @@ async fn bad_input_creates_nothing(world: &World) {
     assert_eq!(world.keys("k").await, ["k"]);
 }
 
+/// Larger than etcd takes (1.5 MiB by default), or even gRPC before it: refused here, and nothing is sent.
+async fn too_large_is_refused(world: &World) {
+    let peer = world.peer(1);
+    let lead = peer.leadership("k");
+    let term = lead.campaign(options("a")).await.unwrap();
+    let second = peer.leadership("k2");
+    let sent = peer.faults.calls(Method::Any);
+    for size in [1_600_000, 3 << 20, 5 << 20] {
+        let large = vec![b'x'; size];
+        names("key", Leadership::new(&peer.client, large.clone(), "case"));
+        names("key", peer.client.get_leader(&large).await);
+        names("value", second.campaign(CampaignOptions::new(large.clone())).await);
+        let equal = || Compare::value("data", CompareOp::Equal, large.clone());
+        names("compares", second.campaign(options("a").compare(equal())).await);
+        names("when", term.txn().when([equal()]).commit().await);
+        names("then", term.txn().then([Op::put("data", large.clone())]).commit().await);
+        names("or_else", term.txn().or_else([Op::put("data", large.clone())]).commit().await);
+    }
+    assert_eq!(peer.faults.calls(Method::Any), sent, "nothing was sent");
+    // Only the sum is too large: etcd says so, and the call ends at once.
+    let half = || Op::put("data", vec![b'x'; 900_000]);
+    names("request", term.txn().then([half()]).or_else([half()]).commit().await);
+    assert_eq!(world.get("data").await, None);
+    // What etcd takes is not refused.
+    term.txn().then([Op::put("data", vec![b'x'; 1_500_000])]).commit().await.unwrap();
+    assert_eq!(second.campaign(CampaignOptions::new(vec![b'x'; 1_500_000])).await.unwrap().value().len(), 1_500_000);
+    assert!(lead.check());
+}
+
+both_worlds!(too_large_is_refused, s13_too_large_is_refused, s13_too_large_live on V3_4);
 both_worlds!(bad_input_creates_nothing, s13_bad_input_creates_nothing, s13_live on V3_7);

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use leadership_core::{BootTime, CampaignOptions, Error, Lease, Leadership, Reason, TermHandle, TermState};
 use leadership_testkit::{Cluster, Lost, Method, Target};
-use leadership_tests::etcd::Version;
-use leadership_tests::world::{Peer, World, live, record, simulated, simulated_with};
+use leadership_tests::etcd::{Etcd, Version};
+use leadership_tests::world::{Peer, World, live, live_with, record, simulated, simulated_with};
 use tonic::{Code, Status};
 
 pub(crate) const TTL: Duration = Duration::from_secs(5);
@@ -401,6 +401,52 @@ fn case_46_s02_a_stale_leader_answers_() {
     simulated_with(Cluster::builder().members(3), |world| Box::pin(case_46_s02_a_stale_leader_answers(world)));
 }
 
+/// The same on real etcd: both followers are stopped, and the leader answers renewals that no quorum stands behind.
+async fn case_46_s02_a_leader_without_followers_answers(world: &World) {
+    let etcd = world.etcd.as_ref().unwrap();
+    let leader = etcd.leader().await.unwrap();
+    let peer = world.peer_at(1, leader);
+    let (lead, term) = lead(&peer, "k", "a").await;
+    extended(world, &term).await;
+    let answered = Arc::new(AtomicU64::new(0));
+    let counted = answered.clone();
+    peer.faults.map_keepalive(move |reply| {
+        if reply.ttl > 0 {
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    for follower in (0..3).filter(|member| *member != leader) {
+        etcd.member(follower).stop_signal().unwrap();
+    }
+    // What was confirmed just before they stopped has arrived by now, and no renewal is due before that.
+    world.pass(INTERVAL / 4).await;
+    let (at, before) = (term.deadline(), answered.load(Ordering::Relaxed));
+    world
+        .until("the term is lost", async || {
+            assert!(term.deadline() == at || !term.is_valid(), "a leader without a quorum extended the term");
+            term.is_lost()
+        })
+        .await;
+    assert!(answered.load(Ordering::Relaxed) > before, "it did answer renewals");
+    assert_eq!(term.lost_reason(), Some(Reason::Expired));
+    world.until("the authority has ended", async || !lead.check()).await;
+}
+
+/// With this election timeout a leader that hears of nobody stays in office for 3 s at least.
+fn slow_elections(version: Version) -> leadership_tests::etcd::Options {
+    Etcd::options(version).members(3).timing(Duration::from_millis(100), Duration::from_secs(3))
+}
+
+#[test]
+fn case_46_s02_a_leader_without_followers_answers_live() {
+    live_with(slow_elections(Version::V3_7), |world| Box::pin(case_46_s02_a_leader_without_followers_answers(world)));
+}
+
+#[test]
+fn case_46_s02_a_leader_without_followers_answers_live_3_4() {
+    live_with(slow_elections(Version::V3_4), |world| Box::pin(case_46_s02_a_leader_without_followers_answers(world)));
+}
+
 /// However many things end a term at once, it is lost once, for the first of them; who never led is never told.
 async fn case_37_lost_once_for_each_term(world: &World) {
     let (a, b) = (world.peer(1), world.peer(2));
@@ -498,6 +544,51 @@ fn case_49_the_cluster_was_wiped_() {
 #[test]
 fn case_49_the_cluster_was_wiped_live() {
     live(Version::V3_7, |world| Box::pin(case_49_the_cluster_was_wiped(world)));
+}
+
+/// It comes back with a lower raft term, and its revision has overtaken the old one before the client looks: the terms
+/// end, and the writes of the next campaign show that it is another cluster.
+async fn case_49_the_wiped_cluster_has_overtaken(world: &World) {
+    let peer = world.peer(1);
+    let (lead, term) = lead(&peer, "k", "a").await;
+    let raised = |world: &World| world.cluster.as_ref().map_or(0, |cluster| cluster.raft_term());
+    match (&world.cluster, &world.etcd) {
+        (Some(cluster), _) => (0..3).for_each(|_| cluster.bump_raft_term()),
+        (_, Some(etcd)) => etcd.restart_all().await.unwrap(), // elects itself at the next raft term
+        _ => panic!("a world of neither kind"),
+    }
+    let old = raised(world);
+    extended(world, &term).await;
+    peer.faults.hang(Method::Any);
+    peer.faults.break_streams(Method::Any);
+    match (&world.cluster, &world.etcd) {
+        (Some(cluster), _) => cluster.wipe(),
+        (_, Some(etcd)) => etcd.wipe().await.unwrap(),
+        _ => panic!("a world of neither kind"),
+    }
+    for number in 0..60 {
+        world.put("filler", &number.to_string(), 0).await;
+    }
+    assert!(world.etcd.is_some() || raised(world) < old, "lower than before");
+    peer.faults.heal();
+    world.until_within(TTL, "the term has ended", async || !lead.check()).await;
+    let campaign = async || lead.campaign(CampaignOptions::new("again").ttl(TTL)).await;
+    let noticed = campaign().await;
+    assert!(matches!(&noticed, Err(Error::ClusterChanged { message }) if message.contains("raft term")), "{noticed:?}");
+    let next = campaign().await.unwrap();
+    lead.keep().unwrap();
+    world.pass(TTL * 2).await;
+    assert!(next.is_valid() && !term.is_valid(), "the new cluster's renewals count: {next:?}");
+}
+
+#[test]
+fn case_49_the_wiped_cluster_has_overtaken_() {
+    simulated(|world| Box::pin(case_49_the_wiped_cluster_has_overtaken(world)));
+}
+
+#[test]
+fn case_49_the_wiped_cluster_has_overtaken_live() {
+    live(Version::V3_7, |world| Box::pin(case_49_the_wiped_cluster_has_overtaken(world)));
 }
 
 /// An unavailable member under the renewals only: what the reads learn is not lost either.
