@@ -14,10 +14,12 @@ use leadership_testkit::wire_from_channel;
 use leadership_tests::raw::Raw;
 use serde_json::{Value, json};
 
-/// Between two linearizable reads.
-const READ_EVERY: Duration = Duration::from_millis(200);
+/// Between two linearizable reads through one member.
+const READ_EVERY: Duration = Duration::from_millis(150);
 /// A member that has not answered by then is asked no longer.
-const READ_WITHIN: Duration = Duration::from_secs(1);
+const READ_WITHIN: Duration = Duration::from_millis(700);
+/// To connect to a member.
+const CONNECT_WITHIN: Duration = Duration::from_secs(1);
 /// Before a broken watch is made again.
 const AGAIN_AFTER: Duration = Duration::from_millis(50);
 /// `EventType::DELETE` on the wire.
@@ -56,10 +58,12 @@ pub struct Seen {
     changes: BTreeMap<(String, i64), (Change, BTreeMap<usize, u64>)>,
     /// By key: reads that did not show it as created then, by revision, and when they had ended.
     absences: BTreeMap<(String, i64), u64>,
-    /// Linearizable reads that were answered.
-    pub reads: u64,
-    /// The creation of each key that the last read showed.
-    pub present: BTreeMap<String, i64>,
+    /// When linearizable reads were answered, by any member, in order: etcd had a quorum then.
+    answered: Vec<u64>,
+    /// The revision of the newest of them.
+    newest: i64,
+    /// The creation of each key that it showed.
+    present: BTreeMap<String, i64>,
 }
 
 impl Seen {
@@ -70,7 +74,12 @@ impl Seen {
 
     /// A linearizable read at `revision`, over by `at`, showed these keys, with their creations.
     fn read(&mut self, revision: i64, present: BTreeMap<String, i64>, at: u64) {
-        self.reads += 1;
+        self.answered.push(at);
+        // An old etcd may answer from the past after its process was stopped (etcd #20418).
+        if revision < self.newest {
+            return;
+        }
+        self.newest = revision;
         // Whatever was there before and is not now had gone by the end of the read, whoever tells of it later. A read
         // from before its creation says nothing, so the revision is kept.
         let gone: Vec<_> = self.present.iter().filter(|(key, create)| present.get(*key) != Some(create)).collect();
@@ -120,6 +129,15 @@ impl Seen {
 }
 
 impl Seen {
+    /// The longest time from `from` to `to` without an answer to a linearizable read, from any member, in ns: for so
+    /// long nobody could renew anything.
+    #[must_use]
+    pub fn longest_silence(&self, from: u64, to: u64) -> u64 {
+        let within = self.answered.iter().copied().filter(|at| (from..=to).contains(at));
+        let ends = within.clone().chain([to]);
+        [from].into_iter().chain(within).zip(ends).map(|(begin, end)| end - begin).max().unwrap_or(0)
+    }
+
     /// What the referee was told from `from` on, as raw lines.
     #[must_use]
     pub fn lines(&self, from: u64) -> Vec<Value> {
@@ -154,13 +172,13 @@ impl Referee {
         for endpoint in endpoints {
             let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{endpoint}")).map_err(|e| e.to_string())?;
             let _inside = runtime.enter();
-            let channel = endpoint.connect_timeout(READ_WITHIN).tcp_nodelay(true).connect_lazy();
+            let channel = endpoint.connect_timeout(CONNECT_WITHIN).tcp_nodelay(true).connect_lazy();
             members.push(Raw::new(wire_from_channel(channel)));
         }
         for (place, member) in members.iter().enumerate() {
             runtime.spawn(watch(place, member.clone(), prefix.to_owned(), seen.clone()));
+            runtime.spawn(read(member.clone(), prefix.to_owned(), seen.clone()));
         }
-        runtime.spawn(read(members, prefix.to_owned(), seen.clone()));
         Ok(Referee {
             seen,
             runtime: Some(runtime),
@@ -239,26 +257,21 @@ fn note(seen: &mut Seen, member: usize, event: &PbEvent, at: u64) -> i64 {
     kv.mod_revision
 }
 
-async fn read(members: Vec<Raw>, prefix: String, seen: Arc<Mutex<Seen>>) {
+async fn read(member: Raw, prefix: String, seen: Arc<Mutex<Seen>>) {
     let clock = Clock::boot();
-    let mut newest = 0;
-    for member in members.iter().cycle() {
+    loop {
         let request = PbRangeRequest {
             key: prefix.clone().into(),
             range_end: end_of(&prefix),
             keys_only: true,
             ..PbRangeRequest::default()
         };
-        let asked = tokio::time::timeout(READ_WITHIN, member.range(request)).await;
-        if let Ok(Ok(reply)) = asked {
-            let at = clock.now().0;
-            let revision = reply.header.map_or(0, |header| header.revision);
-            // An old etcd may answer from the past after its process was stopped (etcd #20418).
-            if revision >= newest {
-                newest = revision;
-                let keys = reply.kvs.iter().map(|kv| (String::from_utf8_lossy(&kv.key).into_owned(), kv.create_revision));
-                lock(&seen).read(revision, keys.filter(|(key, _)| is_election(key)).collect(), at);
-            }
+        if let Ok(Ok(reply)) = tokio::time::timeout(READ_WITHIN, member.range(request)).await {
+            let keys = reply.kvs.iter().map(|kv| (String::from_utf8_lossy(&kv.key).into_owned(), kv.create_revision));
+            let keys = keys.filter(|(key, _)| is_election(key)).collect();
+            let mut seen = lock(&seen);
+            // Under the lock, so that the times stand in order.
+            seen.read(reply.header.map_or(0, |header| header.revision), keys, clock.now().0);
         }
         tokio::time::sleep(READ_EVERY).await;
     }
@@ -294,5 +307,12 @@ mod tests {
         seen.tell(0, "k", 8, Change::Created, 181);
         assert_eq!(seen.reigns("k").first().and_then(|reign| reign.gone), Some(150));
         assert_eq!(seen.reigns("k").last().and_then(|reign| reign.gone), None);
+        // From the past: neither an end nor a beginning.
+        seen.read(6, shown(5), 200);
+        seen.read(9, shown(8), 210);
+        assert_eq!(seen.reigns("k").last().and_then(|reign| reign.gone), None);
+        assert_eq!(seen.longest_silence(100, 260), 50);
+        assert_eq!(seen.longest_silence(120, 205), 50);
+        assert_eq!(seen.longest_silence(300, 400), 100);
     }
 }

@@ -44,13 +44,16 @@ pub struct Row {
     pub ahead: Vec<i64>,
     /// Reasons of the losses.
     pub reasons: BTreeMap<String, usize>,
+    /// The longest time in which etcd answered no linearizable read, in each trial, ns.
+    pub silences: Vec<u64>,
     /// The machine's load, the highest seen at the end of a trial.
     pub load: f64,
 }
 
 impl Row {
     /// Adds a trial. Returns it as a raw line.
-    pub fn add(&mut self, verdict: &Verdict, jeopardies: usize) -> Value {
+    pub fn add(&mut self, verdict: &Verdict, jeopardies: usize, silence: u64) -> Value {
+        self.silences.push(silence);
         self.trials += 1;
         self.held += verdict.held;
         self.lost += verdict.lost.len();
@@ -86,6 +89,7 @@ impl Row {
             "revived": verdict.revived.len(),
             "unknown": verdict.unknown.len(),
             "jeopardies": jeopardies,
+            "etcd_silent_ns": silence,
             "vacancies_ns": verdict.vacancies,
             "ahead_ns": ahead,
             "reasons": reasons,
@@ -135,6 +139,7 @@ impl Row {
             lost,
             format!("{:.1} / {:.1}", self.worst_beyond as f64 / 1e6, self.worst_beyond_everywhere as f64 / 1e6),
             self.overlaps.to_string(),
+            span(&self.silences.iter().map(|ns| *ns as f64 / 1e6).collect::<Vec<_>>()),
             span(&late),
             span(&vacancies),
             reasons.join(", "),
@@ -160,6 +165,7 @@ pub fn print(rows: &[Row]) {
         "terms lost",
         "worst claim after the first / the last member told that the key was gone, ms",
         "overlaps",
+        "etcd without an answer, ms: median / worst trial",
         "end after the key's, ms: median / worst",
         "without a leader, ms: median / worst",
         "reasons",
