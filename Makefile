@@ -7,7 +7,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 # Recipes print their own headings; several at once would mix them up, and cargo uses all cores by itself.
 .NOTPARALLEL:
-.PHONY: help demo test test-rust test-c test-cpp test-python etcd lint header fmt bench bench-quick faults clean setup-build setup-test
+.PHONY: help demo test test-rust test-c test-cpp test-python etcd lint header fmt bench bench-quick bench-build faults clean setup-build setup-test
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -60,13 +60,23 @@ header: setup-build ## include/leadership.h anew from ffi/src; a test compares t
 fmt: ## formats the Rust code
 	@$(CARGO) fmt --all
 
-bench: setup-test etcd ## our figures, as ratios measured in one run (5 min; docs/bench.md)
+bench: bench-build ## our figures, as ratios measured in one run (5 min after the build; docs/bench.md)
 	@echo "==> bench"
-	@$(CARGO) bench --quiet -p leadership-bench
+	@LEADERSHIP_BENCH_PYTHON="$(abspath $(BENCH_VENV))/bin/python" $(CARGO) bench --quiet -p leadership-bench
 
-bench-quick: setup-test etcd ## the same in short, under 2 min
+bench-quick: bench-build ## the same in short, under 2 min
 	@echo "==> bench, short form"
-	@$(CARGO) bench --quiet -p leadership-bench -- --quick
+	@LEADERSHIP_BENCH_PYTHON="$(abspath $(BENCH_VENV))/bin/python" $(CARGO) bench --quiet -p leadership-bench -- --quick
+
+# What the bench runs in processes of their own, as their users have it: the C library and the Python package, optimised.
+BENCH_VENV := $(TARGET)/bench-venv
+bench-build: setup-test etcd
+	@echo "==> building the C library and the Python package"
+	@$(CARGO) build --quiet --release -p leadership-ffi
+	@test -x $(BENCH_VENV)/bin/pip || $(PYTHON) -m venv $(BENCH_VENV)
+	@$(BENCH_VENV)/bin/pip install --quiet --disable-pip-version-check -r python/requirements-test.txt
+	@PATH="$(abspath $(BENCH_VENV))/bin:$$PATH" $(BENCH_VENV)/bin/pip install --quiet --disable-pip-version-check \
+	  --no-build-isolation --no-deps --force-reinstall ./python
 
 # FAULTS chooses: scenarios, --etcd, --ttl, --keys, --trials (docs/faults.md).
 faults: setup-test etcd ## what etcd, networks and stopped processes do to leaders, on etcd 3.4 and 3.7 (hours; docs/faults.md)

@@ -19,11 +19,13 @@
  *             is allowed with a NULL pointer.
  * Waiting     What waits takes timeout_ms (0: do not wait; LEADERSHIP_FOREVER) and a leadership_cancel or NULL. Out
  *             of time is LEADERSHIP_ERROR_TIMEOUT, cancelled is LEADERSHIP_ERROR_CANCELLED; what had begun is undone
- *             as the function says. Forms that end in _start never wait: they call `done` once, later.
+ *             as the function says. Forms that end in _start never wait: what they do has begun when they return,
+ *             and they call `done` once, later.
  * Callbacks   (function, user_data, drop). A client's callbacks all run on one thread of its own, one after the other,
  *             no locks held: they must return quickly, must not throw and must not longjmp. drop (or NULL) is called
  *             once with user_data after the last call of the function; if registering fails, neither is ever called.
- *             leadership_client_close from a callback is an error.
+ *             leadership_client_close from a callback is an error, for it would wait for that callback; what ends in
+ *             _start, and every _free, may be called from one.
  */
 
 #ifndef LEADERSHIP_H
@@ -247,8 +249,16 @@ typedef void (*leadership_drop)(void *user_data);
 // Completion of what answers nothing but how it went: error is NULL or the callback's to free.
 typedef void (*leadership_done)(void *user_data, leadership_error *error);
 
+// Completion of leadership_client_get_leader_start: error is NULL or the callback's to free, and so is leader, which is
+// NULL if nobody leads.
+typedef void (*leadership_leader_done)(void *user_data, leadership_error *error, leadership_leader *leader);
+
 // Told of an event; it is lent for the time of the call.
 typedef void (*leadership_event_callback)(void *user_data, const leadership_event *event);
+
+// Completion of leadership_lease_grant_start. Exactly one of error and lease is not NULL, and it is the callback's to
+// free.
+typedef void (*leadership_lease_done)(void *user_data, leadership_error *error, leadership_lease *lease);
 
 // Told of one record: level is LEADERSHIP_LOG_*, target the part of the program that logs, both texts lent for the time
 // of the call.
@@ -373,7 +383,8 @@ void leadership_cancel_free(leadership_cancel *cancel);
 // most, whatever etcd does. _exit, a signal's default action and abort close nothing: what is held goes with its lease.
 // The library is never unloaded, dlclose or not.
 //
-// endpoints: the members of one cluster, comma-separated, each as host:port, http://host:port or https://host:port.
+// endpoints: the members of one cluster, comma-separated, each as host:port, http://host:port or https://host:port;
+// NULL only with the options of leadership_client_options_from_environment.
 // options: or NULL for the defaults; copied. client: to be closed, and freed with leadership_client_free.
 // Errors: INVALID_ARGUMENT names the option.
 leadership_error *leadership_client_connect(const char *endpoints,
@@ -408,6 +419,17 @@ leadership_error *leadership_client_get_leader(const leadership_client *client,
                                                const leadership_cancel *cancel,
                                                leadership_leader **leader);
 
+// leadership_client_get_leader without waiting: `done` is called once.
+//
+// Errors: INVALID_ARGUMENT (NULL), CLOSED; all others go to `done`.
+leadership_error *leadership_client_get_leader_start(const leadership_client *client,
+                                                     const uint8_t *key,
+                                                     size_t key_len,
+                                                     const leadership_cancel *cancel,
+                                                     leadership_leader_done done,
+                                                     void *user_data,
+                                                     leadership_drop drop);
+
 // Ends every term of this client (LEADERSHIP_REASON_CLOSED), releases their keys and leases, and stops its threads.
 // When it returns success, the last callback has returned and every drop has been called. Idempotent; other threads'
 // waits end with CLOSED.
@@ -418,6 +440,16 @@ leadership_error *leadership_client_close(const leadership_client *client,
                                           uint64_t timeout_ms,
                                           const leadership_cancel *cancel);
 
+// leadership_client_close without waiting: every term ends now, and `done` is called once, after every other callback
+// and drop but those of further such calls. May be called from a callback. A cancel ends the wait, not the release.
+//
+// Errors: INVALID_ARGUMENT (NULL); all others go to `done`.
+leadership_error *leadership_client_close_start(const leadership_client *client,
+                                                const leadership_cancel *cancel,
+                                                leadership_done done,
+                                                void *user_data,
+                                                leadership_drop drop);
+
 // Frees the client. What was made with it keeps it going inside, until that is freed too; then everything ends as with
 // leadership_client_close, in the background. If nothing else is left, this waits up to 500 ms for what other _free
 // calls have queued (not from a callback).
@@ -425,6 +457,14 @@ void leadership_client_free(leadership_client *client);
 
 // Every option at its default. Free it with leadership_client_options_free.
 leadership_error *leadership_client_options_new(leadership_client_options **options);
+
+// Takes endpoints, user and certificates from the environment: LEADERSHIP_ENDPOINTS (else 127.0.0.1:2379), _USER (name
+// or name:password), _PASSWORD, and the files _TLS_CA, _TLS_CERT and _TLS_KEY, each also as the ETCDCTL_ variable that
+// etcdctl reads. With such options leadership_client_connect may be given NULL for the endpoints. Reads files; not
+// while another thread changes the environment.
+//
+// Errors: INVALID_ARGUMENT (user, tls_ca, tls_cert, tls_key): a half is missing, or a file cannot be read.
+leadership_error *leadership_client_options_from_environment(leadership_client_options *options);
 
 // User and password of etcd's own authentication.
 leadership_error *leadership_client_options_set_credentials(leadership_client_options *options,
@@ -520,7 +560,23 @@ bool leadership_error_is_retriable(const leadership_error *error);
 // Of LEADERSHIP_ERROR_NOT_LEADER: why the term ended, LEADERSHIP_REASON_*. LEADERSHIP_REASON_NONE for anything else.
 uint32_t leadership_error_reason(const leadership_error *error);
 
-// Frees an error.
+// Of LEADERSHIP_ERROR_NOT_ELECTED: who holds the key, borrowed. NULL if that was not seen, and for anything else.
+const leadership_leader *leadership_error_holder(const leadership_error *error);
+
+// Of LEADERSHIP_ERROR_NOT_ELECTED, _COMPARE_FAILED and _NOT_LEADER: the key of the election as people read it (bytes
+// that are no UTF-8 are escaped); borrowed. NULL for anything else.
+const char *leadership_error_key(const leadership_error *error);
+
+// Of LEADERSHIP_ERROR_INVALID_ARGUMENT: the name of the argument or option; borrowed. NULL for anything else.
+const char *leadership_error_argument(const leadership_error *error);
+
+// Of LEADERSHIP_ERROR_OUTCOME_UNKNOWN: what to read to find out, for people; borrowed. NULL for anything else.
+const char *leadership_error_read(const leadership_error *error);
+
+// Of LEADERSHIP_ERROR_CLUSTER_CHANGED: the endpoint whose answer showed it; borrowed. NULL for anything else.
+const char *leadership_error_member(const leadership_error *error);
+
+// Frees an error and what was borrowed from it.
 void leadership_error_free(leadership_error *error);
 
 // The stable name of a reason, e.g. "key_deleted". Static. NULL for a number that is no reason.
@@ -601,6 +657,15 @@ leadership_error *leadership_delete_leader_key(const leadership_handle *handle,
                                                uint64_t timeout_ms,
                                                const leadership_cancel *cancel);
 
+// leadership_delete_leader_key without waiting: not leader when this returns success, and `done` is called once.
+//
+// Errors: INVALID_ARGUMENT (NULL), CLOSED; all others go to `done`.
+leadership_error *leadership_delete_leader_key_start(const leadership_handle *handle,
+                                                     const leadership_cancel *cancel,
+                                                     leadership_done done,
+                                                     void *user_data,
+                                                     leadership_drop drop);
+
 // Deletes the leader key, whoever holds it, if nobody has written it since `revision` (its mod revision). Absent is
 // success.
 //
@@ -610,6 +675,16 @@ leadership_error *leadership_delete_leader_key_at(const leadership_handle *handl
                                                   int64_t revision,
                                                   uint64_t timeout_ms,
                                                   const leadership_cancel *cancel);
+
+// leadership_delete_leader_key_at without waiting: `done` is called once.
+//
+// Errors: INVALID_ARGUMENT (NULL), CLOSED; all others go to `done`.
+leadership_error *leadership_delete_leader_key_at_start(const leadership_handle *handle,
+                                                        int64_t revision,
+                                                        const leadership_cancel *cancel,
+                                                        leadership_done done,
+                                                        void *user_data,
+                                                        leadership_drop drop);
 
 // Campaigns with this lease from now on; NULL grants a fresh one each time again. One lease may carry many elections.
 // The handle keeps a hold of it, and never revokes it while the caller has one too.
@@ -687,6 +762,17 @@ leadership_error *leadership_lease_grant(const leadership_client *client,
                                          const leadership_cancel *cancel,
                                          leadership_lease **lease);
 
+// leadership_lease_grant without waiting: `done` is called once.
+//
+// Errors: INVALID_ARGUMENT (NULL), CLOSED; all others go to `done`.
+leadership_error *leadership_lease_grant_start(const leadership_client *client,
+                                               uint64_t ttl_ms,
+                                               const char *purpose,
+                                               const leadership_cancel *cancel,
+                                               leadership_lease_done done,
+                                               void *user_data,
+                                               leadership_drop drop);
+
 // Renews the lease in the background until it is closed or expires. Idempotent, never blocks.
 //
 // Errors: NOT_LEADER if it has ended (it is never revived), CLOSED.
@@ -700,6 +786,16 @@ leadership_error *leadership_lease_keep_alive(const leadership_lease *lease);
 leadership_error *leadership_lease_close(const leadership_lease *lease,
                                          uint64_t timeout_ms,
                                          const leadership_cancel *cancel);
+
+// leadership_lease_close without waiting: expired when this returns success, and `done` is called once, when the lease
+// is gone or that was not confirmed in time. A cancel ends the wait, not the revoke.
+//
+// Errors: INVALID_ARGUMENT (NULL); all others go to `done`.
+leadership_error *leadership_lease_close_start(const leadership_lease *lease,
+                                               const leadership_cancel *cancel,
+                                               leadership_done done,
+                                               void *user_data,
+                                               leadership_drop drop);
 
 // True when the lease has ended, or may have; never false again. A local read of tens of nanoseconds. True for NULL.
 bool leadership_lease_is_expired(const leadership_lease *lease);
@@ -829,6 +925,11 @@ void leadership_term_free(leadership_term *term);
 
 // An empty transaction, guarded by this term. txn: to be freed with leadership_txn_free.
 leadership_error *leadership_txn_new(const leadership_term *term, leadership_txn **txn);
+
+// An empty transaction, guarded by the handle's current term. txn: to be freed with leadership_txn_free.
+//
+// Errors: NOT_LEADER without a valid term, CLOSED.
+leadership_error *leadership_leader_txn(const leadership_handle *handle, leadership_txn **txn);
 
 // Adds a condition. Copied.
 leadership_error *leadership_txn_when(leadership_txn *txn, const leadership_compare *compare);

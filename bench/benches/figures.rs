@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use leadership_bench::report::{Spread, machine, table, write_raw};
 use leadership_bench::job::{Job, Layout};
-use leadership_bench::{Result, check};
+use leadership_bench::{Result, abi, check};
 use leadership_tests::etcd::{Etcd, Version};
 use serde_json::{Value, json};
 
@@ -60,6 +60,8 @@ fn run() -> Result<()> {
         let facts = machine(etcd.status(0).await?.version());
         print_machine(&facts);
         raw.extend(check::section(&endpoint(&etcd, 0)?, sizes.check).await?);
+        raw.extend(abi::c_section(&endpoint(&etcd, 0)?, sizes.check)?);
+        raw.extend(abi::python_section(&endpoint(&etcd, 0)?, sizes.check)?);
         Result::Ok(facts)
     })?;
     raw.extend(runtime.block_on(renewals(&sizes))?);

@@ -4,6 +4,7 @@
 //! A figure for itself says what machine it was measured on. A ratio to something bare, measured in the same run, says
 //! something of the library; so that is what is printed first.
 
+pub mod abi;
 pub mod check;
 pub mod layouts;
 pub mod meter;

@@ -1,9 +1,9 @@
 //! From flags and environment to a client of etcd.
-//! Owns where each setting comes from; checking it is the core's.
+//! Owns which flag is which setting; what the environment adds, and checking it, is the core's.
 
 use std::time::Duration;
 
-use leadership_core::{Client, ClientOptions, Error, Tls};
+use leadership_core::{Client, Error, Settings, Tls};
 
 use crate::args::Global;
 use crate::failure::Failure;
@@ -14,79 +14,47 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Every setting, with its source resolved.
 #[derive(Debug, Clone)]
 pub(crate) struct Connection {
-    pub(crate) endpoints: Vec<String>,
+    pub(crate) settings: Settings,
     pub(crate) user: Option<(String, String)>,
-    pub(crate) cacert: Option<String>,
-    pub(crate) identity: Option<(String, String)>,
-}
-
-/// The first that is set and not empty.
-fn from(flag: Option<&String>, environment: [&str; 2]) -> Option<String> {
-    flag.cloned()
-        .or_else(|| environment.iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty())))
 }
 
 impl Connection {
     pub(crate) fn of(global: &Global) -> Result<Connection, Failure> {
-        let mut endpoints = global.endpoints.clone();
-        if endpoints.is_empty() {
-            let text = from(None, ["LEADERSHIP_ENDPOINTS", "ETCDCTL_ENDPOINTS"]);
-            let text = text.unwrap_or_else(|| "127.0.0.1:2379".to_owned());
-            endpoints = text.split(',').map(|part| part.trim().to_owned()).collect();
+        let given = Settings {
+            endpoints: global.endpoints.clone(),
+            user: global.user.clone(),
+            password: None,
+            ca: global.cacert.clone(),
+            cert: global.cert.clone(),
+            key: global.cert_key.clone(),
+        };
+        let settings = given.or_environment();
+        if settings.cert.is_some() != settings.key.is_some() {
+            return Err(Failure::Usage("--cert and --key go together".to_owned()));
         }
-        let user = match from(global.user.as_ref(), ["LEADERSHIP_USER", "ETCDCTL_USER"]) {
-            None => None,
-            Some(user) => Some(match user.split_once(':') {
-                Some((name, password)) => (name.to_owned(), password.to_owned()),
-                None => {
-                    let password = from(None, ["LEADERSHIP_PASSWORD", "ETCDCTL_PASSWORD"]);
-                    let missing = || Failure::Usage("user: no password; NAME:PASSWORD or LEADERSHIP_PASSWORD".to_owned());
-                    (user, password.ok_or_else(missing)?)
-                }
-            }),
-        };
-        let cert = from(global.cert.as_ref(), ["LEADERSHIP_TLS_CERT", "ETCDCTL_CERT"]);
-        let key = from(global.cert_key.as_ref(), ["LEADERSHIP_TLS_KEY", "ETCDCTL_KEY"]);
-        let identity = match (cert, key) {
-            (None, None) => None,
-            (Some(cert), Some(key)) => Some((cert, key)),
-            _ => return Err(Failure::Usage("--cert and --key go together".to_owned())),
-        };
-        Ok(Connection {
-            endpoints,
-            user,
-            cacert: from(global.cacert.as_ref(), ["LEADERSHIP_TLS_CA", "ETCDCTL_CACERT"]),
-            identity,
-        })
+        let user = settings.credentials()?;
+        Ok(Connection { settings, user })
+    }
+
+    /// To a server of our own: plain, and open to everybody.
+    pub(crate) fn to(endpoint: String) -> Connection {
+        Connection {
+            settings: Settings {
+                endpoints: vec![endpoint],
+                ..Settings::default()
+            },
+            user: None,
+        }
     }
 
     /// The certificates, if any; `None` without a word about TLS.
     pub(crate) fn tls(&self) -> Result<Option<Tls>, Failure> {
-        let wanted = self.cacert.is_some()
-            || self.identity.is_some()
-            || self.endpoints.iter().any(|endpoint| endpoint.starts_with("https://"));
-        if !wanted {
-            return Ok(None);
-        }
-        Ok(Some(Tls {
-            ca: self.cacert.as_deref().map(read).transpose()?,
-            identity: match &self.identity {
-                Some((cert, key)) => Some((read(cert)?, read(key)?)),
-                None => None,
-            },
-        }))
+        Ok(self.settings.tls()?)
     }
 
     /// A client; nothing is sent yet.
     pub(crate) fn client(&self) -> Result<Client, Failure> {
-        let mut options = ClientOptions::new(self.endpoints.clone());
-        if let Some((name, password)) = &self.user {
-            options = options.credentials(name.clone(), password.clone());
-        }
-        if let Some(tls) = self.tls()? {
-            options = options.tls(tls);
-        }
-        Ok(Client::with_options(options)?)
+        Ok(Client::with_options(self.settings.options()?)?)
     }
 }
 
@@ -94,12 +62,8 @@ impl Connection {
 pub(crate) async fn ready(client: &Client, connection: &Connection) -> Result<(), Failure> {
     client.ready(CONNECT_TIMEOUT).await.map_err(|error| match error {
         Error::Unavailable { message } | Error::Timeout { message } => {
-            Failure::Connect(format!("{}: {message}", connection.endpoints.join(",")))
+            Failure::Connect(format!("{}: {message}", connection.settings.endpoints.join(",")))
         }
         error => error.into(),
     })
-}
-
-fn read(path: &str) -> Result<Vec<u8>, Failure> {
-    std::fs::read(path).map_err(|error| Failure::Usage(format!("{path}: {error}")))
 }

@@ -39,6 +39,8 @@ struct Inner {
     clock: Clock,
     closed: Arc<AtomicBool>,
     ended: Ended,
+    /// Closed once every term of this client has ended and been announced.
+    terms_ended: watch::Receiver<()>,
     threaded: bool,
     /// The last drop waits for what is queued.
     drop_waits: AtomicBool,
@@ -55,7 +57,7 @@ impl Drop for Inner {
     fn drop(&mut self) {
         if self.pages.forked() {
             // Not a lock, a channel or a thread of the parent's may be touched here (S12).
-            std::mem::forget((self.jobs.take(), self.ended.clone()));
+            std::mem::forget((self.jobs.take(), self.ended.clone(), self.terms_ended.clone()));
             return;
         }
         self.jobs = None;
@@ -153,6 +155,7 @@ impl Client {
         let pages = Pages::new().map_err(|error| Error::internal(format!("no pages that a fork wipes: {error}")))?;
         let (jobs, inbox) = mpsc::unbounded_channel();
         let (alive, ended) = watch::channel(());
+        let (ending, terms_ended) = watch::channel(());
         let closed = Arc::new(AtomicBool::new(false));
         let client = Client {
             inner: Arc::new(Inner {
@@ -161,6 +164,7 @@ impl Client {
                 clock: clock.clone(),
                 closed: closed.clone(),
                 ended: Ended(ended),
+                terms_ended,
                 threaded,
                 drop_waits: AtomicBool::new(true),
                 drift_ppm: options.drift_ppm,
@@ -174,6 +178,7 @@ impl Client {
             pages,
             inbox,
             closed,
+            ending,
             _alive: alive,
         };
         Ok((client, parts))
@@ -237,18 +242,25 @@ impl Client {
     }
 
     /// Ends every term (reason `closed`), releases their keys and leases, and stops the thread. Idempotent; calls
-    /// made afterwards return `Closed`. Dropping the future stops nothing: closing again waits again.
+    /// made afterwards return `Closed`. Begins when it is called, not when it is awaited; dropping the future stops
+    /// nothing: closing again waits again.
     ///
     /// # Errors
     /// `Timeout` when etcd did not confirm every release within 10 s: what is left goes with its lease. `Forked`.
-    pub async fn close(&self) -> Result<()> {
-        if self.forked() {
-            return Err(Error::Forked);
-        }
+    pub fn close(&self) -> impl Future<Output = Result<()>> + Send + use<> {
+        let forked = self.forked();
         // Whoever closes while closing is under way waits for the same end.
         let (told, done) = oneshot::channel();
-        self.send(move |io| io.close(told));
-        done.await.unwrap_or(Ok(())) // dropped untold: the thread had ended
+        if !forked {
+            self.inner.closed.store(true, Ordering::Release);
+            self.send(move |io| io.close(told));
+        }
+        async move {
+            if forked {
+                return Err(Error::Forked);
+            }
+            done.await.unwrap_or(Ok(())) // dropped untold: the thread had ended
+        }
     }
 
     /// True once [`close`](Self::close) was called.
@@ -273,6 +285,12 @@ impl Client {
     #[must_use]
     pub fn clock(&self) -> &Clock {
         &self.inner.clock
+    }
+
+    /// Closed once the client ends, by a close or otherwise: every term's end was announced before, and none begins any
+    /// more. Earlier than [`ended`](Self::ended), which waits for every release.
+    pub(crate) fn terms_ended(&self) -> watch::Receiver<()> {
+        self.inner.terms_ended.clone()
     }
 
     pub(crate) fn validity(&self) -> Validity {

@@ -4,11 +4,11 @@
 use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::blocking::block_on;
 use crate::error::{Error, Result};
@@ -23,6 +23,10 @@ type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 #[derive(Debug)]
 pub struct Dispatcher {
     tasks: Mutex<Option<mpsc::UnboundedSender<Task>>>,
+    /// Tasks that have not ended, without those that wait for this.
+    running: Arc<watch::Sender<usize>>,
+    /// Those.
+    closing: Arc<watch::Sender<usize>>,
     process: u32,
 }
 
@@ -30,6 +34,8 @@ impl Default for Dispatcher {
     fn default() -> Dispatcher {
         Dispatcher {
             tasks: Mutex::default(),
+            running: Arc::new(watch::Sender::new(0)),
+            closing: Arc::new(watch::Sender::new(0)),
             process: std::process::id(),
         }
     }
@@ -54,10 +60,27 @@ impl Dispatcher {
     /// # Errors
     /// `Internal` if the thread cannot be started; `Forked` in a child of the process that made it.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> Result<()> {
-        if self.process != std::process::id() {
+        self.send(task, &self.running)
+    }
+
+    /// [`spawn`](Self::spawn) for a task that itself waits for [`quiet`](Self::quiet).
+    ///
+    /// # Errors
+    /// As [`spawn`](Self::spawn).
+    pub fn spawn_closing(&self, task: impl Future<Output = ()> + Send + 'static) -> Result<()> {
+        self.send(task, &self.closing)
+    }
+
+    fn send(&self, task: impl Future<Output = ()> + Send + 'static, count: &Arc<watch::Sender<usize>>) -> Result<()> {
+        if self.forked() {
             return Err(Error::Forked);
         }
         let process = self.process;
+        let counted = Counted::new(count);
+        let task = async move {
+            let _counted = counted; // dropped after everything of the task
+            task.await;
+        };
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         let tasks = match &*tasks {
             Some(tasks) => tasks,
@@ -76,10 +99,60 @@ impl Dispatcher {
         tasks.send(of_process(process, task)).map_err(|_| Error::internal("the thread for callbacks has ended"))
     }
 
+    /// Resolves when every task of [`spawn`](Self::spawn) has ended. Cancel-safe.
+    pub fn quiet(&self) -> impl Future<Output = ()> + Send + use<> {
+        none(&self.running)
+    }
+
+    /// Resolves when every task has ended. Never, if the caller is one.
+    pub fn ended(&self) -> impl Future<Output = ()> + Send + use<> {
+        let (running, closing) = (none(&self.running), none(&self.closing));
+        async move {
+            running.await;
+            closing.await;
+        }
+    }
+
     /// True on the thread of any dispatcher: where closing would wait for itself (S14).
     #[must_use]
     pub fn is_current() -> bool {
         CURRENT.get()
+    }
+
+    fn forked(&self) -> bool {
+        self.process != std::process::id()
+    }
+}
+
+impl Drop for Dispatcher {
+    fn drop(&mut self) {
+        if self.forked() {
+            std::mem::forget(std::mem::take(&mut self.tasks));
+            std::mem::forget((self.running.clone(), self.closing.clone()));
+        }
+    }
+}
+
+fn none(count: &Arc<watch::Sender<usize>>) -> impl Future<Output = ()> + Send + use<> {
+    let mut count = count.subscribe();
+    async move {
+        // The last task's end may let go of the sender, which is as good.
+        let _ = count.wait_for(|count| *count == 0).await;
+    }
+}
+
+struct Counted(Arc<watch::Sender<usize>>);
+
+impl Counted {
+    fn new(count: &Arc<watch::Sender<usize>>) -> Counted {
+        count.send_modify(|count| *count += 1);
+        Counted(count.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count = count.saturating_sub(1));
     }
 }
 
@@ -142,6 +215,35 @@ mod tests {
         let numbers: Vec<_> = all.iter().map(|(number, ..)| *number).collect();
         assert_eq!(numbers, [0, 1, 2]);
         assert!(all.iter().all(|(_, current, id)| *current && Some(id) == all.first().map(|(.., id)| id)));
+        Ok(())
+    }
+
+    #[test]
+    fn a_task_that_closes_waits_for_the_others_and_is_waited_for() -> Result<()> {
+        let dispatcher = Arc::new(Dispatcher::new());
+        let (told, heard) = std::sync::mpsc::channel();
+        let (go, gone) = tokio::sync::oneshot::channel::<()>();
+        for name in ["first", "second"] {
+            let (told, quiet) = (told.clone(), dispatcher.quiet());
+            dispatcher.spawn(async {})?;
+            dispatcher.spawn_closing(async move {
+                quiet.await;
+                let _ = told.send(name);
+            })?;
+        }
+        let last = told.clone();
+        dispatcher.spawn(async move {
+            let _ = gone.await;
+            let _ = last.send("task");
+        })?;
+        assert!(block_on(dispatcher.ended(), Some(Duration::from_millis(20)), None).is_err(), "one still runs");
+        let _ = go.send(());
+        let ended = block_on(dispatcher.ended(), Some(Duration::from_secs(5)), None);
+        assert!(ended.is_ok(), "two that close do not wait for each other");
+        let mut all: Vec<_> = heard.try_iter().collect();
+        assert_eq!(all.first(), Some(&"task"));
+        all.sort_unstable();
+        assert_eq!(all, ["first", "second", "task"]);
         Ok(())
     }
 }

@@ -67,7 +67,9 @@ pub enum Error {
     },
     /// A member of another cluster answered, or the cluster was wiped or restored.
     ClusterChanged {
-        /// Which member, and what differs.
+        /// The endpoint whose answer showed it.
+        member: String,
+        /// What differs, and there.
         message: String,
     },
     /// The client was closed.
@@ -176,7 +178,7 @@ impl fmt::Display for Error {
                 write!(f, "outcome unknown: {message}; to find out, read {read}")
             }
             Error::PermissionDenied { message } => write!(f, "permission denied: {message}"),
-            Error::ClusterChanged { message } => write!(f, "cluster changed: {message}"),
+            Error::ClusterChanged { message, .. } => write!(f, "cluster changed: {message}"),
             Error::Closed => f.write_str("the client is closed"),
             Error::Forked => f.write_str(
                 "this process was forked from the one that owns the client; connect anew in the child",

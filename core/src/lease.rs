@@ -112,27 +112,33 @@ impl Lease {
     }
 
     /// Revokes the lease: it is expired here at once, the terms on it end (reason `closed`), and every key on it goes.
-    /// Idempotent; success if it is gone already. Dropping the future does not stop the revoke.
+    /// Idempotent; success if it is gone already. Begins when it is called, not when it is awaited; dropping the future does
+    /// not stop the revoke.
     ///
     /// # Errors
     /// `Unavailable`, `Timeout` when no member answered: the revoke is repeated in the background until the lease
     /// must have run out by itself. `Forked`.
-    pub async fn close(&self) -> Result<()> {
-        if self.forked() {
-            return Err(Error::Forked);
-        }
+    pub fn close(&self) -> impl Future<Output = Result<()>> + Send + use<> {
+        let client = &self.inner.client;
+        let forked = self.forked();
         let shared = self.inner.shared.clone();
-        shared.deadline.end(Reason::Closed);
-        if shared.closed.swap(true, Ordering::AcqRel) {
-            return Ok(());
+        if !forked {
+            shared.deadline.end(Reason::Closed);
         }
-        self.inner
-            .client
-            .run(move |io, _| async move {
+        let first = !forked && !shared.closed.swap(true, Ordering::AcqRel);
+        let revoked = first.then(|| {
+            client.run(move |io, _| async move {
                 end_terms(&io, &shared);
                 io.retired(shared).await
             })
-            .await
+        });
+        async move {
+            match revoked {
+                Some(revoked) => revoked.await,
+                None if forked => Err(Error::Forked),
+                None => Ok(()),
+            }
+        }
     }
 
     /// True when the lease has ended, or may have: past its deadline, revoked, closed. Local and exact at the moment

@@ -36,6 +36,7 @@ mod pages;
 mod protocol;
 mod release;
 mod resets;
+mod settings;
 mod term;
 mod thread;
 
@@ -52,4 +53,5 @@ pub use options::{
     DEFAULT_TAKEOVER_DELAY, DEFAULT_TTL, LeadershipOptions, SAFETY_MARGIN, Tls,
 };
 pub use protocol::{Compare, CompareOp, KeyValue, Leader, Op, OpReply, TxnReply};
+pub use settings::Settings;
 pub use term::TermState;

@@ -32,6 +32,8 @@ pub(crate) struct Parts {
     pub(crate) pages: Arc<Pages>,
     pub(crate) inbox: mpsc::UnboundedReceiver<Job>,
     pub(crate) closed: Arc<AtomicBool>,
+    /// Dropped when every term has ended.
+    pub(crate) ending: watch::Sender<()>,
     pub(crate) _alive: watch::Sender<()>,
 }
 
@@ -45,6 +47,7 @@ pub(crate) async fn io_main(parts: Parts) {
         pages,
         mut inbox,
         closed,
+        ending,
         _alive,
     } = parts;
     let (changed_told, mut changed) = mpsc::unbounded_channel();
@@ -93,7 +96,7 @@ pub(crate) async fn io_main(parts: Parts) {
         }
     }
     io.closed.store(true, Ordering::Release);
-    let flushed = shut_down(&io, &mut inbox, &mut lost).await;
+    let flushed = shut_down(&io, &mut inbox, &mut lost, ending).await;
     renewing.abort();
     watching.abort();
     syncing.inspect(|syncing| syncing.abort());
@@ -110,6 +113,7 @@ async fn shut_down(
     io: &Rc<Io>,
     inbox: &mut mpsc::UnboundedReceiver<Job>,
     lost: &mut mpsc::UnboundedReceiver<Arc<TermShared>>,
+    ending: watch::Sender<()>,
 ) -> Result<()> {
     while let Ok(term) = lost.try_recv() {
         release::lost(io, &term); // found lost for a reason of its own just before
@@ -123,6 +127,7 @@ async fn shut_down(
             resets.reset(); // ends campaigns and watches under way
         }
     }
+    drop(ending);
     let flush = async {
         // What drops have queued comes first: their messages are in the inbox already.
         while let Ok(job) = inbox.try_recv() {

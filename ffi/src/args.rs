@@ -51,6 +51,15 @@ pub(crate) unsafe fn text<'a>(pointer: *const c_char, name: &str) -> Result<&'a 
     text.to_str().map_err(|error| invalid(name, format!("is not UTF-8 after {} bytes", error.valid_up_to())))
 }
 
+/// [`text`], or none.
+///
+/// # Safety
+/// As [`text`].
+pub(crate) unsafe fn optional_text<'a>(pointer: *const c_char, name: &str) -> Result<Option<&'a str>> {
+    // SAFETY: the caller's.
+    (!pointer.is_null()).then(|| unsafe { text(pointer, name) }).transpose()
+}
+
 /// Bytes, copied; none may be NULL.
 ///
 /// # Safety

@@ -6,7 +6,6 @@ use std::future::Future;
 use std::sync::Arc;
 
 use leadership_core::{Dispatcher, Result};
-use tokio::sync::watch;
 
 use crate::panic::{catch_future, value};
 
@@ -59,69 +58,58 @@ impl Drop for UserData {
 /// The callbacks of one client.
 pub(crate) struct Calls {
     dispatcher: Dispatcher,
-    /// Registrations and completions that have not ended.
-    running: Arc<watch::Sender<usize>>,
-    /// Told once that nothing more will happen.
-    stop: watch::Sender<bool>,
 }
 
 impl Calls {
     pub(crate) fn new() -> Calls {
         Calls {
             dispatcher: Dispatcher::new(),
-            running: Arc::new(watch::Sender::new(0)),
-            stop: watch::Sender::new(false),
         }
     }
 
     /// Runs a task with the user's data, which is let go of when the task has ended. If this fails, the data stays the
     /// user's.
-    pub(crate) fn spawn<F: Future<Output = ()> + Send>(
+    pub(crate) fn spawn<F: Future<Output = ()> + Send + 'static>(
         &self,
         user: UserData,
-        task: impl FnOnce(Arc<UserData>, watch::Receiver<bool>) -> F + Send + 'static,
+        task: impl FnOnce(Arc<UserData>) -> F + Send + 'static,
     ) -> Result<()> {
-        let running = Running::new(&self.running);
-        let stop = self.stop.subscribe();
-        let process = std::process::id();
-        self.dispatcher.spawn(async move {
-            let _running = running; // dropped last: closing waits for the user's drop too
-            let user = Arc::new(user.taken());
-            let work = task(user.clone(), stop);
-            let work = async {
-                work.await;
-                Ok(())
-            };
-            if let Err(error) = catch_future(work).await {
-                log::error!("{error}");
-            }
-            if process != std::process::id() {
-                std::future::pending::<()>().await; // the callback forked: the data is the parent's to let go of
-            }
-            value((), || drop(user));
-        })
+        self.dispatcher.spawn(with(user, task))
     }
 
-    /// Ends what goes on for ever, and waits for the last callback and its drop.
-    pub(crate) async fn ended(&self) {
-        self.stop.send_replace(true);
-        let mut running = self.running.subscribe();
-        // The sender is ours: it cannot be gone.
-        let _ = running.wait_for(|running| *running == 0).await;
+    /// [`spawn`](Self::spawn) for what waits for all of those to end.
+    pub(crate) fn spawn_closing<F: Future<Output = ()> + Send + 'static>(
+        &self,
+        user: UserData,
+        task: impl FnOnce(Arc<UserData>) -> F + Send + 'static,
+    ) -> Result<()> {
+        self.dispatcher.spawn_closing(with(user, task))
+    }
+
+    /// Resolves after the last callback and its drop, but for those of closing.
+    pub(crate) fn quiet(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.dispatcher.quiet()
+    }
+
+    /// Resolves after the last callback and its drop.
+    pub(crate) fn ended(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.dispatcher.ended()
     }
 }
 
-struct Running(Arc<watch::Sender<usize>>);
-
-impl Running {
-    fn new(count: &Arc<watch::Sender<usize>>) -> Running {
-        count.send_modify(|count| *count += 1);
-        Running(count.clone())
+async fn with<F: Future<Output = ()> + Send>(user: UserData, task: impl FnOnce(Arc<UserData>) -> F + Send + 'static) {
+    let process = std::process::id();
+    let user = Arc::new(user.taken());
+    let work = task(user.clone());
+    let work = async {
+        work.await;
+        Ok(())
+    };
+    if let Err(error) = catch_future(work).await {
+        log::error!("{error}");
     }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.send_modify(|count| *count = count.saturating_sub(1));
+    if process != std::process::id() {
+        std::future::pending::<()>().await; // the callback forked: the data is the parent's to let go of
     }
+    value((), || drop(user));
 }

@@ -4,9 +4,9 @@
 use std::ffi::{c_char, c_void};
 use std::time::Duration;
 
-use leadership_core::{CampaignOptions, Compare, DEFAULT_TTL, LeadershipOptions, Result, TermHandle};
+use leadership_core::{CampaignOptions, Compare, DEFAULT_TTL, LeadershipOptions, Result};
 
-use crate::args::{bytes, exclusive, give, invalid, millis, object, out, take, text};
+use crate::args::{bytes, exclusive, give, millis, object, out, take, text};
 use crate::callback::{UserData, leadership_drop};
 use crate::cancel::leadership_cancel;
 use crate::compare::leadership_compare;
@@ -14,7 +14,7 @@ use crate::error::leadership_error;
 use crate::handle::leadership_handle;
 use crate::panic::{call, value};
 use crate::term::leadership_term;
-use crate::wait::{Bounds, start};
+use crate::wait::{Bounds, start_giving};
 
 /// Options of a leadership_handle. Limits are checked by leadership_new, which copies them.
 #[derive(Debug)]
@@ -238,21 +238,13 @@ pub unsafe extern "C" fn leadership_campaign_start(
     call(|| {
         // SAFETY: each NULL or valid, as C promises.
         let (handle, options) = unsafe { (object(handle, "handle")?, options.as_ref()) };
-        let done = done.ok_or_else(|| invalid("done", "is NULL"))?;
         handle.shared.client.ensure_usable()?;
         let (lead, shared) = (handle.lead.clone(), handle.shared.clone());
         let options = options_or_default(options);
         let campaign = async move { lead.campaign(options).await };
-        let tell = move |user: *mut c_void, answer: Result<TermHandle>| {
-            let (error, term) = match answer {
-                Ok(term) => (std::ptr::null_mut(), leadership_term::give(term, &shared)),
-                Err(error) => (leadership_error::give(&error), std::ptr::null_mut()),
-            };
-            // SAFETY: the user's function with the user's data.
-            unsafe { done(user, error, term) };
-        };
         let user = UserData::new(user_data, drop);
+        let won = move |term| Ok(leadership_term::give(term, &shared));
         // SAFETY: NULL or valid, as C promises.
-        unsafe { start(&handle.shared.calls, "campaign", cancel, user, campaign, tell) }
+        unsafe { start_giving(&handle.shared.calls, "campaign", cancel, done, user, campaign, won) }
     })
 }

@@ -6,9 +6,9 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
-use leadership_core::{Client, Dispatcher, Result};
+use leadership_core::{Client, Dispatcher, Leader, Result};
 
-use crate::args::{bytes, give, invalid, object, out, take, text};
+use crate::args::{bytes, give, invalid, object, optional_text, out, take};
 use crate::callback::{Calls, UserData, leadership_drop};
 use crate::cancel::leadership_cancel;
 use crate::client_options::leadership_client_options;
@@ -16,7 +16,7 @@ use crate::error::leadership_error;
 use crate::exit;
 use crate::leader::leadership_leader;
 use crate::panic::{call, value};
-use crate::wait::{Bounds, leadership_done, start_plain};
+use crate::wait::{Bounds, given, leadership_done, start_closing, start_giving, start_plain};
 
 /// A connection to one etcd cluster, with a thread for all that goes to and from etcd, and a second one once there are
 /// callbacks. Any thread.
@@ -61,7 +61,8 @@ const NEVER: Duration = Duration::from_secs(10 * 365 * 86_400);
 /// most, whatever etcd does. _exit, a signal's default action and abort close nothing: what is held goes with its lease.
 /// The library is never unloaded, dlclose or not.
 ///
-/// endpoints: the members of one cluster, comma-separated, each as host:port, http://host:port or https://host:port.
+/// endpoints: the members of one cluster, comma-separated, each as host:port, http://host:port or https://host:port;
+/// NULL only with the options of leadership_client_options_from_environment.
 /// options: or NULL for the defaults; copied. client: to be closed, and freed with leadership_client_free.
 /// Errors: INVALID_ARGUMENT names the option.
 #[unsafe(no_mangle)]
@@ -73,10 +74,10 @@ pub unsafe extern "C" fn leadership_client_connect(
     call(|| {
         // SAFETY: each NULL or valid, as C promises.
         let (endpoints, options, made) =
-            unsafe { (text(endpoints, "endpoints")?, options.as_ref(), out(client, "client")?) };
+            unsafe { (optional_text(endpoints, "endpoints")?, options.as_ref(), out(client, "client")?) };
         let options = match options {
-            Some(options) => options.build(endpoints),
-            None => leadership_client_options::default().build(endpoints),
+            Some(options) => options.build(endpoints)?,
+            None => leadership_client_options::default().build(endpoints)?,
         };
         let shared = Arc::new(Shared {
             calls: Calls::new(),
@@ -153,9 +154,44 @@ pub unsafe extern "C" fn leadership_client_get_leader(
             )
         };
         let leader = bounds.wait("get_leader", client.0.client.get_leader(key))?;
-        found.set(leader.map_or(std::ptr::null_mut(), |leader| give(leadership_leader(leader))));
+        found.set(pointer(leader));
         Ok(())
     })
+}
+
+/// Completion of leadership_client_get_leader_start: error is NULL or the callback's to free, and so is leader, which is
+/// NULL if nobody leads.
+pub type leadership_leader_done = Option<
+    unsafe extern "C" fn(user_data: *mut c_void, error: *mut leadership_error, leader: *mut leadership_leader),
+>;
+
+/// leadership_client_get_leader without waiting: `done` is called once.
+///
+/// Errors: INVALID_ARGUMENT (NULL), CLOSED; all others go to `done`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn leadership_client_get_leader_start(
+    client: *const leadership_client,
+    key: *const u8,
+    key_len: usize,
+    cancel: *const leadership_cancel,
+    done: leadership_leader_done,
+    user_data: *mut c_void,
+    drop: leadership_drop,
+) -> *mut leadership_error {
+    call(|| {
+        // SAFETY: each NULL or valid, as C promises.
+        let (client, key) = unsafe { (object(client, "client")?, bytes(key, key_len, "key")?) };
+        client.0.client.ensure_usable()?;
+        let core = client.0.client.clone();
+        let read = async move { core.get_leader(key).await };
+        let user = UserData::new(user_data, drop);
+        // SAFETY: NULL or valid, as C promises.
+        unsafe { start_giving(&client.0.calls, "get_leader", cancel, done, user, read, |leader| Ok(pointer(leader))) }
+    })
+}
+
+fn pointer(leader: Option<Leader>) -> *mut leadership_leader {
+    leader.map_or(std::ptr::null_mut(), |leader| give(leadership_leader(leader)))
 }
 
 /// Ends every term of this client (LEADERSHIP_REASON_CLOSED), releases their keys and leases, and stops its threads.
@@ -182,6 +218,35 @@ pub unsafe extern "C" fn leadership_client_close(
             client.0.calls.ended().await;
             closed
         })
+    })
+}
+
+/// leadership_client_close without waiting: every term ends now, and `done` is called once, after every other callback
+/// and drop but those of further such calls. May be called from a callback. A cancel ends the wait, not the release.
+///
+/// Errors: INVALID_ARGUMENT (NULL); all others go to `done`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn leadership_client_close_start(
+    client: *const leadership_client,
+    cancel: *const leadership_cancel,
+    done: leadership_done,
+    user_data: *mut c_void,
+    drop: leadership_drop,
+) -> *mut leadership_error {
+    call(|| {
+        // SAFETY: NULL or valid, as C promises.
+        let client = unsafe { object(client, "client") }?;
+        let done = given(done)?;
+        client.0.ensure_not_forked()?;
+        let (closed, quiet) = (client.0.client.close(), client.0.calls.quiet());
+        let close = async move {
+            let closed = closed.await;
+            quiet.await;
+            closed
+        };
+        let user = UserData::new(user_data, drop);
+        // SAFETY: NULL or valid, as C promises.
+        unsafe { start_closing(&client.0.calls, "close", cancel, done, user, close) }
     })
 }
 

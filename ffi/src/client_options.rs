@@ -3,7 +3,7 @@
 use std::ffi::c_char;
 use std::time::Duration;
 
-use leadership_core::{ClientOptions, Result, Tls};
+use leadership_core::{ClientOptions, Result, Settings, Tls};
 
 use crate::args::{bytes, exclusive, give, invalid, millis, out, take, text};
 use crate::error::leadership_error;
@@ -12,6 +12,8 @@ use crate::panic::{call, value};
 /// Options of a client. Limits are checked by leadership_client_connect, which copies them: one object serves many.
 #[derive(Debug, Default)]
 pub struct leadership_client_options {
+    /// Of the environment; what leadership_client_connect is given goes first.
+    endpoints: Option<Vec<String>>,
     credentials: Option<(String, String)>,
     tls: Option<Tls>,
     namespace: Vec<u8>,
@@ -21,8 +23,13 @@ pub struct leadership_client_options {
 }
 
 impl leadership_client_options {
-    pub(crate) fn build(&self, endpoints: &str) -> ClientOptions {
-        let mut built = ClientOptions::new(endpoints.split(',').map(str::trim)).namespace(self.namespace.clone());
+    pub(crate) fn build(&self, endpoints: Option<&str>) -> Result<ClientOptions> {
+        let built = match (endpoints, &self.endpoints) {
+            (Some(given), _) => ClientOptions::new(given.split(',').map(str::trim)),
+            (None, Some(found)) => ClientOptions::new(found.clone()),
+            (None, None) => return Err(invalid("endpoints", "is NULL")),
+        };
+        let mut built = built.namespace(self.namespace.clone());
         if let Some((user, password)) = &self.credentials {
             built = built.credentials(user, password);
         }
@@ -38,7 +45,7 @@ impl leadership_client_options {
         if let Some(interval) = self.reread {
             built = built.reread_interval(interval);
         }
-        built
+        Ok(built)
     }
 }
 
@@ -61,6 +68,26 @@ fn set(
     call(|| {
         // SAFETY: NULL or valid and used by nobody else meanwhile, as C promises.
         set(unsafe { exclusive(options, "options") }?)
+    })
+}
+
+/// Takes endpoints, user and certificates from the environment: LEADERSHIP_ENDPOINTS (else 127.0.0.1:2379), _USER (name
+/// or name:password), _PASSWORD, and the files _TLS_CA, _TLS_CERT and _TLS_KEY, each also as the ETCDCTL_ variable that
+/// etcdctl reads. With such options leadership_client_connect may be given NULL for the endpoints. Reads files; not
+/// while another thread changes the environment.
+///
+/// Errors: INVALID_ARGUMENT (user, tls_ca, tls_cert, tls_key): a half is missing, or a file cannot be read.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn leadership_client_options_from_environment(
+    options: *mut leadership_client_options,
+) -> *mut leadership_error {
+    set(options, |options| {
+        let settings = Settings::default().or_environment();
+        let (credentials, tls) = (settings.credentials()?, settings.tls()?);
+        options.credentials = credentials.or(options.credentials.take());
+        options.tls = tls.or(options.tls.take());
+        options.endpoints = Some(settings.endpoints);
+        Ok(())
     })
 }
 

@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use leadership_core::{Error, Reason};
 
 use crate::args::{c_text, give, take};
+use crate::leader::leadership_leader;
 use crate::panic::value;
 
 /// An argument is unusable; nothing was sent. The message begins with the argument's name.
@@ -74,21 +75,46 @@ pub struct leadership_error {
     retriable: bool,
     name: CString,
     message: CString,
+    key: Option<CString>,
+    /// Argument, what to read, or member: no error has two of them.
+    detail: Option<CString>,
+    holder: Option<leadership_leader>,
 }
 
 impl leadership_error {
     /// An error that is C's from now on.
     pub(crate) fn give(error: &Error) -> *mut leadership_error {
-        give(leadership_error {
+        let mut given = leadership_error {
             code: error.code(),
-            reason: match error {
-                Error::NotLeader { reason: Some(reason), .. } => *reason as u32,
-                _ => LEADERSHIP_REASON_NONE,
-            },
+            reason: LEADERSHIP_REASON_NONE,
             retriable: error.is_retriable(),
             name: c_text(error.name()),
             message: c_text(&error.to_string()),
-        })
+            key: None,
+            detail: None,
+            holder: None,
+        };
+        match error {
+            Error::InvalidArgument { argument, .. } => given.detail = Some(c_text(argument)),
+            Error::NotElected { key, holder } => {
+                given.key = Some(c_text(key));
+                given.holder = holder.as_ref().map(|holder| leadership_leader((**holder).clone()));
+            }
+            Error::CompareFailed { key } => given.key = Some(c_text(key)),
+            Error::NotLeader { key, reason } => {
+                given.key = Some(c_text(key));
+                given.reason = reason.map_or(LEADERSHIP_REASON_NONE, |reason| reason as u32);
+            }
+            Error::OutcomeUnknown { read, .. } => given.detail = Some(c_text(read)),
+            Error::ClusterChanged { member, .. } => given.detail = Some(c_text(member)),
+            _ => {}
+        }
+        give(given)
+    }
+
+    fn detail(&self, code: u32) -> *const c_char {
+        let detail = self.detail.as_ref().filter(|_| self.code == code);
+        detail.map_or(ptr::null(), |detail| detail.as_ptr())
     }
 }
 
@@ -127,7 +153,43 @@ pub unsafe extern "C" fn leadership_error_reason(error: *const leadership_error)
     unsafe { error.as_ref() }.map_or(LEADERSHIP_REASON_NONE, |error| error.reason)
 }
 
-/// Frees an error.
+/// Of LEADERSHIP_ERROR_NOT_ELECTED: who holds the key, borrowed. NULL if that was not seen, and for anything else.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn leadership_error_holder(error: *const leadership_error) -> *const leadership_leader {
+    // SAFETY: NULL or valid, as C promises.
+    unsafe { error.as_ref() }.and_then(|error| error.holder.as_ref()).map_or(ptr::null(), ptr::from_ref)
+}
+
+/// Of LEADERSHIP_ERROR_NOT_ELECTED, _COMPARE_FAILED and _NOT_LEADER: the key of the election as people read it (bytes
+/// that are no UTF-8 are escaped); borrowed. NULL for anything else.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn leadership_error_key(error: *const leadership_error) -> *const c_char {
+    // SAFETY: NULL or valid, as C promises.
+    unsafe { error.as_ref() }.and_then(|error| error.key.as_ref()).map_or(ptr::null(), |key| key.as_ptr())
+}
+
+/// Of LEADERSHIP_ERROR_INVALID_ARGUMENT: the name of the argument or option; borrowed. NULL for anything else.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn leadership_error_argument(error: *const leadership_error) -> *const c_char {
+    // SAFETY: NULL or valid, as C promises.
+    unsafe { error.as_ref() }.map_or(ptr::null(), |error| error.detail(LEADERSHIP_ERROR_INVALID_ARGUMENT))
+}
+
+/// Of LEADERSHIP_ERROR_OUTCOME_UNKNOWN: what to read to find out, for people; borrowed. NULL for anything else.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn leadership_error_read(error: *const leadership_error) -> *const c_char {
+    // SAFETY: NULL or valid, as C promises.
+    unsafe { error.as_ref() }.map_or(ptr::null(), |error| error.detail(LEADERSHIP_ERROR_OUTCOME_UNKNOWN))
+}
+
+/// Of LEADERSHIP_ERROR_CLUSTER_CHANGED: the endpoint whose answer showed it; borrowed. NULL for anything else.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn leadership_error_member(error: *const leadership_error) -> *const c_char {
+    // SAFETY: NULL or valid, as C promises.
+    unsafe { error.as_ref() }.map_or(ptr::null(), |error| error.detail(LEADERSHIP_ERROR_CLUSTER_CHANGED))
+}
+
+/// Frees an error and what was borrowed from it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn leadership_error_free(error: *mut leadership_error) {
     // SAFETY: NULL or ours and not used again, as C promises.

@@ -5,7 +5,6 @@ use std::ffi::c_void;
 use std::ptr;
 use std::sync::Arc;
 
-use futures_util::FutureExt;
 use leadership_core::{Reason, TermEvent};
 
 use crate::args::{invalid, object};
@@ -119,16 +118,9 @@ pub unsafe extern "C" fn leadership_on_event(
         let callback = callback.ok_or_else(|| invalid("callback", "is NULL"))?;
         handle.shared.client.ensure_usable()?;
         let mut events = handle.lead.events();
-        let shared = handle.shared.clone(); // until the handle is freed: the events end with it
-        handle.shared.calls.spawn(UserData::new(user_data, drop), move |user, mut stop| async move {
-            loop {
-                let event = tokio::select! {
-                    biased;
-                    event = events.next() => event,
-                    // What has happened is told, what would happen is not.
-                    _ = stop.wait_for(|stop| *stop) => events.next().now_or_never().flatten(),
-                };
-                let Some(event) = event else { return };
+        let shared = handle.shared.clone(); // until the events end, with the handle or the client
+        handle.shared.calls.spawn(UserData::new(user_data, drop), move |user| async move {
+            while let Some(event) = events.next().await {
                 if let Some(event) = leadership_event::of(event, &shared) {
                     // SAFETY: the user's function with the user's data; the event lives until it returns.
                     unsafe { callback(user.pointer(), ptr::from_ref(&event)) };

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use leadership_core::{Leadership, LeadershipOptions};
 
-use crate::args::{bytes, c_text, give, invalid, lend, object, out};
+use crate::args::{bytes, c_text, give, lend, object, out};
 use crate::bytes::leadership_bytes;
 use crate::callback::{UserData, leadership_drop};
 use crate::campaign::leadership_options;
@@ -17,7 +17,7 @@ use crate::error::leadership_error;
 use crate::lease::leadership_lease;
 use crate::panic::{call, value};
 use crate::term::leadership_term;
-use crate::wait::{Bounds, leadership_done, start_plain};
+use crate::wait::{Bounds, given, leadership_done, start_plain};
 
 /// One contender of the single-key election of one key; every step is in the caller's hands. Any thread.
 pub struct leadership_handle {
@@ -127,9 +127,7 @@ pub unsafe extern "C" fn leadership_reset_start(
     call(|| {
         // SAFETY: NULL or valid, as C promises.
         let handle = unsafe { object(handle, "handle") }?;
-        if done.is_none() {
-            return Err(invalid("done", "is NULL")); // before the term ends
-        }
+        given(done)?; // before the term ends
         handle.shared.client.ensure_usable()?;
         let reset = handle.lead.reset();
         let user = UserData::new(user_data, drop);
@@ -155,6 +153,29 @@ pub unsafe extern "C" fn leadership_delete_leader_key(
     })
 }
 
+/// leadership_delete_leader_key without waiting: not leader when this returns success, and `done` is called once.
+///
+/// Errors: INVALID_ARGUMENT (NULL), CLOSED; all others go to `done`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn leadership_delete_leader_key_start(
+    handle: *const leadership_handle,
+    cancel: *const leadership_cancel,
+    done: leadership_done,
+    user_data: *mut c_void,
+    drop: leadership_drop,
+) -> *mut leadership_error {
+    call(|| {
+        // SAFETY: NULL or valid, as C promises.
+        let handle = unsafe { object(handle, "handle") }?;
+        given(done)?; // before the term ends
+        handle.shared.client.ensure_usable()?;
+        let delete = handle.lead.delete_leader_key();
+        let user = UserData::new(user_data, drop);
+        // SAFETY: NULL or valid, as C promises.
+        unsafe { start_plain(&handle.shared.calls, "delete of the leader key", cancel, done, user, delete) }
+    })
+}
+
 /// Deletes the leader key, whoever holds it, if nobody has written it since `revision` (its mod revision). Absent is
 /// success.
 ///
@@ -171,6 +192,30 @@ pub unsafe extern "C" fn leadership_delete_leader_key_at(
         // SAFETY: each NULL or valid, as C promises.
         let (handle, bounds) = unsafe { (object(handle, "handle")?, Bounds::new(timeout_ms, cancel)) };
         bounds.wait("delete of the leader key", handle.lead.delete_leader_key_at(revision))
+    })
+}
+
+/// leadership_delete_leader_key_at without waiting: `done` is called once.
+///
+/// Errors: INVALID_ARGUMENT (NULL), CLOSED; all others go to `done`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn leadership_delete_leader_key_at_start(
+    handle: *const leadership_handle,
+    revision: i64,
+    cancel: *const leadership_cancel,
+    done: leadership_done,
+    user_data: *mut c_void,
+    drop: leadership_drop,
+) -> *mut leadership_error {
+    call(|| {
+        // SAFETY: NULL or valid, as C promises.
+        let handle = unsafe { object(handle, "handle") }?;
+        handle.shared.client.ensure_usable()?;
+        let lead = handle.lead.clone();
+        let delete = async move { lead.delete_leader_key_at(revision).await };
+        let user = UserData::new(user_data, drop);
+        // SAFETY: NULL or valid, as C promises.
+        unsafe { start_plain(&handle.shared.calls, "delete of the leader key", cancel, done, user, delete) }
     })
 }
 

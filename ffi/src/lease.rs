@@ -1,17 +1,18 @@
 //! A lease as C holds it. Owns its accessors and its end; what it does is the core's.
 
-use std::ffi::{CString, c_char};
+use std::ffi::{CString, c_char, c_void};
 use std::ptr;
 use std::sync::Arc;
 
 use leadership_core::Lease;
 
 use crate::args::{c_text, give, millis, object, out, text};
+use crate::callback::{UserData, leadership_drop};
 use crate::cancel::leadership_cancel;
 use crate::client::{Shared, free, leadership_client};
 use crate::error::leadership_error;
 use crate::panic::{call, value};
-use crate::wait::Bounds;
+use crate::wait::{Bounds, given, leadership_done, start_giving, start_plain};
 
 /// A lease of etcd's. Freeing the last handle of it, leaderships' own included, queues its revoke. Any thread.
 pub struct leadership_lease {
@@ -60,6 +61,37 @@ pub unsafe extern "C" fn leadership_lease_grant(
     })
 }
 
+/// Completion of leadership_lease_grant_start. Exactly one of error and lease is not NULL, and it is the callback's to
+/// free.
+pub type leadership_lease_done =
+    Option<unsafe extern "C" fn(user_data: *mut c_void, error: *mut leadership_error, lease: *mut leadership_lease)>;
+
+/// leadership_lease_grant without waiting: `done` is called once.
+///
+/// Errors: INVALID_ARGUMENT (NULL), CLOSED; all others go to `done`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn leadership_lease_grant_start(
+    client: *const leadership_client,
+    ttl_ms: u64,
+    purpose: *const c_char,
+    cancel: *const leadership_cancel,
+    done: leadership_lease_done,
+    user_data: *mut c_void,
+    drop: leadership_drop,
+) -> *mut leadership_error {
+    call(|| {
+        // SAFETY: each NULL or valid, as C promises.
+        let (client, purpose) = unsafe { (object(client, "client")?, text(purpose, "purpose")?.to_owned()) };
+        client.0.client.ensure_usable()?;
+        let (core, shared) = (client.0.client.clone(), client.0.clone());
+        let grant = async move { Lease::grant(&core, millis(ttl_ms), purpose).await };
+        let user = UserData::new(user_data, drop);
+        let granted = move |lease| Ok(give(leadership_lease::of(lease, &shared)));
+        // SAFETY: NULL or valid, as C promises.
+        unsafe { start_giving(&client.0.calls, "grant of a lease", cancel, done, user, grant, granted) }
+    })
+}
+
 /// Renews the lease in the background until it is closed or expires. Idempotent, never blocks.
 ///
 /// Errors: NOT_LEADER if it has ended (it is never revived), CLOSED.
@@ -87,6 +119,30 @@ pub unsafe extern "C" fn leadership_lease_close(
         let (lease, bounds) = unsafe { (object(lease, "lease")?, Bounds::new(timeout_ms, cancel)) };
         lease.shared.ensure_not_forked()?;
         bounds.wait("close of a lease", lease.lease.close())
+    })
+}
+
+/// leadership_lease_close without waiting: expired when this returns success, and `done` is called once, when the lease
+/// is gone or that was not confirmed in time. A cancel ends the wait, not the revoke.
+///
+/// Errors: INVALID_ARGUMENT (NULL); all others go to `done`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn leadership_lease_close_start(
+    lease: *const leadership_lease,
+    cancel: *const leadership_cancel,
+    done: leadership_done,
+    user_data: *mut c_void,
+    drop: leadership_drop,
+) -> *mut leadership_error {
+    call(|| {
+        // SAFETY: NULL or valid, as C promises.
+        let lease = unsafe { object(lease, "lease") }?;
+        given(done)?; // before the lease ends
+        lease.shared.ensure_not_forked()?;
+        let close = lease.lease.close();
+        let user = UserData::new(user_data, drop);
+        // SAFETY: NULL or valid, as C promises.
+        unsafe { start_plain(&lease.shared.calls, "close of a lease", cancel, done, user, close) }
     })
 }
 

@@ -11,10 +11,11 @@ use crate::cancel::leadership_cancel;
 use crate::client::{Shared, free};
 use crate::compare::leadership_compare;
 use crate::error::leadership_error;
+use crate::handle::leadership_handle;
 use crate::panic::call;
 use crate::reply::leadership_txn_reply;
 use crate::term::leadership_term;
-use crate::wait::{Bounds, start};
+use crate::wait::{Bounds, start_giving};
 
 /// A transaction that etcd applies only while this very term holds the key: if the conditions hold, the `then`
 /// operations, else the `else` operations, all as one. If the term is over, nothing of it is applied, `else` included.
@@ -29,6 +30,16 @@ pub struct leadership_txn {
 }
 
 impl leadership_txn {
+    fn of(term: TermHandle, shared: &Arc<Shared>) -> leadership_txn {
+        leadership_txn {
+            term,
+            when: Vec::new(),
+            then: Vec::new(),
+            or_else: Vec::new(),
+            shared: shared.clone(),
+        }
+    }
+
     fn commit(&self) -> impl Future<Output = Result<TxnReply>> + Send + use<> {
         let txn = self.term.txn().when(self.when.iter().cloned()).then(self.then.iter().cloned());
         txn.or_else(self.or_else.iter().cloned()).commit()
@@ -45,13 +56,23 @@ pub unsafe extern "C" fn leadership_txn_new(
         // SAFETY: each NULL or valid, as C promises.
         let (term, made) = unsafe { (object(term, "term")?, out(txn, "txn")?) };
         term.shared.ensure_not_forked()?;
-        made.set(give(leadership_txn {
-            term: term.term.clone(),
-            when: Vec::new(),
-            then: Vec::new(),
-            or_else: Vec::new(),
-            shared: term.shared.clone(),
-        }));
+        made.set(give(leadership_txn::of(term.term.clone(), &term.shared)));
+        Ok(())
+    })
+}
+
+/// An empty transaction, guarded by the handle's current term. txn: to be freed with leadership_txn_free.
+///
+/// Errors: NOT_LEADER without a valid term, CLOSED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn leadership_leader_txn(
+    handle: *const leadership_handle,
+    txn: *mut *mut leadership_txn,
+) -> *mut leadership_error {
+    call(|| {
+        // SAFETY: each NULL or valid, as C promises.
+        let (handle, made) = unsafe { (object(handle, "handle")?, out(txn, "txn")?) };
+        made.set(give(leadership_txn::of(handle.lead.valid_term()?, &handle.shared)));
         Ok(())
     })
 }
@@ -287,19 +308,12 @@ pub unsafe extern "C" fn leadership_txn_commit_start(
     call(|| {
         // SAFETY: NULL or valid, as C promises.
         let txn = unsafe { object(txn, "txn") }?;
-        let done = done.ok_or_else(|| invalid("done", "is NULL"))?;
         txn.shared.client.ensure_usable()?;
-        let tell = move |user: *mut c_void, answer: Result<TxnReply>| {
-            let (error, reply) = match answer.and_then(leadership_txn_reply::of) {
-                Ok(reply) => (std::ptr::null_mut(), give(reply)),
-                Err(error) => (leadership_error::give(&error), std::ptr::null_mut()),
-            };
-            // SAFETY: the user's function with the user's data.
-            unsafe { done(user, error, reply) };
-        };
         let user = UserData::new(user_data, drop);
+        let got = |reply| Ok(give(leadership_txn_reply::of(reply)?));
+        let what = "guarded transaction";
         // SAFETY: NULL or valid, as C promises.
-        unsafe { start(&txn.shared.calls, "guarded transaction", cancel, user, txn.commit(), tell) }
+        unsafe { start_giving(&txn.shared.calls, what, cancel, done, user, txn.commit(), got) }
     })
 }
 

@@ -318,7 +318,7 @@ fn numbers_and_names_are_the_cores() {
         (Error::NotLeader { key: text(), reason: None }, LEADERSHIP_ERROR_NOT_LEADER),
         (Error::OutcomeUnknown { message: text(), read: text() }, LEADERSHIP_ERROR_OUTCOME_UNKNOWN),
         (Error::PermissionDenied { message: text() }, LEADERSHIP_ERROR_PERMISSION_DENIED),
-        (Error::ClusterChanged { message: text() }, LEADERSHIP_ERROR_CLUSTER_CHANGED),
+        (Error::ClusterChanged { member: text(), message: text() }, LEADERSHIP_ERROR_CLUSTER_CHANGED),
         (Error::Closed, LEADERSHIP_ERROR_CLOSED),
         (Error::Forked, LEADERSHIP_ERROR_FORKED),
         (Error::Internal { message: text() }, LEADERSHIP_ERROR_INTERNAL),

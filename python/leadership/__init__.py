@@ -98,7 +98,7 @@ __all__ = [
 
 
 def connect(
-    endpoints: str | Iterable[str],
+    endpoints: str | Iterable[str] | None = None,
     *,
     user: str | None = None,
     password: str | None = None,
@@ -113,6 +113,8 @@ def connect(
     """A client of one etcd cluster; returns at once, `client.ready()` waits for a member.
 
     `endpoints`: "host:port", several of them with commas between or as a list; "https://host:port" encrypts.
+    None: endpoints, user and certificates come from the environment where they are not said here (`LEADERSHIP_ENDPOINTS`,
+    else 127.0.0.1:2379; `_USER`, `_PASSWORD`, `_TLS_CA`, `_TLS_CERT`, `_TLS_KEY`; and etcdctl's `ETCDCTL_...`).
     `tls_*`: a file's path, or PEM as bytes. `namespace`: put in front of every key. `request_timeout`: of a call in all
     (2 s). `drift`: by what share clock rates may differ (0.01). `reread_interval`: how often watched keys are read
     again (15 s).
@@ -122,7 +124,7 @@ def connect(
     if isinstance(endpoints, str):
         endpoints = [part.strip() for part in endpoints.split(",")]
     client = Client(
-        list(endpoints),
+        None if endpoints is None else list(endpoints),
         user=user,
         password=password,
         tls_ca=_pem(tls_ca),

@@ -16,7 +16,7 @@ REASONS: list[tuple[int, str]]
 class Client:
     def __init__(
         self,
-        endpoints: list[str],
+        endpoints: list[str] | None = None,
         *,
         user: str | None = None,
         password: str | None = None,

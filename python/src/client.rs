@@ -40,12 +40,12 @@ impl Client {
 #[pymethods]
 impl Client {
     #[new]
-    #[pyo3(signature = (endpoints, *, user=None, password=None, tls_ca=None, tls_cert=None, tls_key=None,
+    #[pyo3(signature = (endpoints=None, *, user=None, password=None, tls_ca=None, tls_cert=None, tls_key=None,
                         namespace=None, request_timeout=None, drift=None, reread_interval=None))]
     #[allow(clippy::too_many_arguments)] // keyword arguments of Python's
     fn new(
         py: Python<'_>,
-        endpoints: Vec<String>,
+        endpoints: Option<Vec<String>>,
         user: Option<String>,
         password: Option<String>,
         tls_ca: Option<Vec<u8>>,
@@ -56,7 +56,24 @@ impl Client {
         drift: Option<f64>,
         reread_interval: Option<Bound<'_, PyAny>>,
     ) -> PyResult<Client> {
-        let mut options = core::ClientOptions::new(endpoints.clone());
+        let mut password = password;
+        let (endpoints, mut options) = match endpoints {
+            Some(endpoints) => (endpoints.clone(), core::ClientOptions::new(endpoints)),
+            // Then the environment says what is not said here, as it does for the command.
+            None => {
+                let mut settings = core::Settings::default().or_environment();
+                if user.is_some() {
+                    settings.user = None;
+                    password = password.or(settings.password.take());
+                } else if settings.user.is_some() && password.is_some() {
+                    settings.password = password.take();
+                }
+                if tls_ca.is_some() || tls_cert.is_some() || tls_key.is_some() {
+                    (settings.ca, settings.cert, settings.key) = (None, None, None);
+                }
+                (settings.endpoints.clone(), checked(py, settings.options())?)
+            }
+        };
         match (user, password) {
             (Some(user), password) => options = options.credentials(user, password.unwrap_or_default()),
             (None, Some(_)) => return Err(convert::invalid(py, "password", "needs a user")),
@@ -155,10 +172,21 @@ impl Client {
     /// Ends every term, releases their keys and leases, returns after the last callback. Idempotent.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         self.callbacks.ensure_not_in_one(py)?;
-        let closed = wait(py, self.core()?.close(), None)?;
-        let closed = in_time(py, closed, || "close".to_owned());
-        self.callbacks.finish(py)?;
-        closed
+        let client = self.core()?;
+        if client.forked() {
+            return checked(py, Err(core::Error::Forked));
+        }
+        let (close, ended) = (client.close(), self.callbacks.ended());
+        let closed = wait(
+            py,
+            async move {
+                let closed = close.await;
+                ended.await;
+                closed
+            },
+            None,
+        )?;
+        in_time(py, closed, || "close".to_owned())
     }
 
     /// True once `close` was called.

@@ -1,91 +1,35 @@
 //! Callbacks for what happens to terms. Owns handing events to Python, one after another on one thread, and that
 //! `close` returns after the last; order and content are the core's.
 
-use std::sync::{Mutex, PoisonError};
-
 use leadership_core as core;
 use pyo3::prelude::*;
-use tokio::sync::{mpsc, watch};
 
 use crate::convert;
 use crate::term::Term;
-use crate::wait::wait;
 
-/// The callbacks of one client: a thread of their own, and who still runs there.
-pub(crate) struct Callbacks {
-    dispatcher: core::Dispatcher,
-    closing: watch::Sender<bool>,
-    /// Held by every task; the receiver hears when the last one has ended.
-    alive: Mutex<Option<mpsc::Sender<()>>>,
-    ended: Mutex<Option<mpsc::Receiver<()>>>,
-    process: u32,
-}
-
-impl std::fmt::Debug for Callbacks {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Callbacks").finish_non_exhaustive()
-    }
-}
-
-impl Default for Callbacks {
-    fn default() -> Self {
-        let (alive, ended) = mpsc::channel(1);
-        Callbacks {
-            dispatcher: core::Dispatcher::new(),
-            closing: watch::Sender::new(false),
-            alive: Mutex::new(Some(alive)),
-            ended: Mutex::new(Some(ended)),
-            process: std::process::id(),
-        }
-    }
-}
-
-impl Drop for Callbacks {
-    fn drop(&mut self) {
-        if self.process != std::process::id() {
-            // A forked child: the thread that these would wake, and the locks it held, are the parent's (S12).
-            std::mem::forget(std::mem::take(&mut self.dispatcher));
-            std::mem::forget(std::mem::replace(&mut self.closing, watch::Sender::new(true)));
-            std::mem::forget(std::mem::replace(&mut self.alive, Mutex::new(None)));
-            std::mem::forget(std::mem::replace(&mut self.ended, Mutex::new(None)));
-            return;
-        }
-        self.closing.send_replace(true);
-    }
-}
+/// The callbacks of one client.
+#[derive(Debug, Default)]
+pub(crate) struct Callbacks(core::Dispatcher);
 
 impl Callbacks {
     /// Calls `callback` with every event from now on, until the leadership is gone or the client is closed.
     pub(crate) fn deliver(&self, py: Python<'_>, mut events: core::TermEvents, callback: Py<PyAny>) -> PyResult<()> {
-        let alive = self.alive.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let Some(alive) = alive else {
-            return Err(crate::error::raise(py, core::Error::Closed));
-        };
-        let mut closing = self.closing.subscribe();
-        let process = self.process;
+        let process = std::process::id();
         let task = async move {
-            loop {
-                let event = tokio::select! {
-                    // Closing ends every term first: what that announces is told before the end.
-                    biased;
-                    event = events.next() => event,
-                    _ = closing.wait_for(|closing| *closing) => None,
-                };
-                let Some(event) = event else { break };
+            while let Some(event) = events.next().await {
                 // Nobody can be called any more once the interpreter ends.
                 if Python::try_attach(|py| call(py, &callback, event)).is_none() {
-                    std::mem::forget(callback);
-                    return;
+                    break;
                 }
                 if process != std::process::id() {
                     std::future::pending::<()>().await; // it forked: what comes next is told to the parent
                 }
             }
-            if Python::try_attach(|_| drop(callback)).is_some() {
-                drop(alive);
-            }
+            let mut callback = Some(callback);
+            let _ = Python::try_attach(|_| drop(callback.take()));
+            std::mem::forget(callback);
         };
-        crate::error::checked(py, self.dispatcher.spawn(task))
+        crate::error::checked(py, self.0.spawn(task))
     }
 
     /// Closing from a callback would wait for itself: an error, not a deadlock (S14).
@@ -96,23 +40,9 @@ impl Callbacks {
         Ok(())
     }
 
-    /// Returns after the last callback. The client is closed by now.
-    pub(crate) fn finish(&self, py: Python<'_>) -> PyResult<()> {
-        wait(py, self.ended(), None)?;
-        Ok(())
-    }
-
-    /// [`finish`](Self::finish), for who waits otherwise.
-    pub(crate) async fn ended(&self) {
-        if self.process != std::process::id() {
-            return;
-        }
-        self.closing.send_replace(true);
-        drop(self.alive.lock().unwrap_or_else(PoisonError::into_inner).take());
-        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(mut ended) = ended {
-            ended.recv().await;
-        }
+    /// Resolves after the last callback, once the client is closed.
+    pub(crate) fn ended(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.0.ended()
     }
 }
 

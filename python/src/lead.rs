@@ -130,7 +130,8 @@ impl Leadership {
         if !callback.bind(py).is_callable() {
             return Err(pyo3::exceptions::PyTypeError::new_err("callback: a callable expected"));
         }
-        let events = self.unforked(py)?.events();
+        checked(py, self.core()?.client().ensure_usable())?;
+        let events = self.core()?.events();
         self.client.get().callbacks().deliver(py, events, callback)
     }
 

@@ -71,6 +71,14 @@ static void on_lost(void *user_data, leadership_error *error, uint32_t reason) {
     (void)user_data, (void)error, (void)reason;
     called++;
 }
+static void on_leader(void *user_data, leadership_error *error, leadership_leader *leader) {
+    (void)user_data, (void)error, (void)leader;
+    called++;
+}
+static void on_lease(void *user_data, leadership_error *error, leadership_lease *lease) {
+    (void)user_data, (void)error, (void)lease;
+    called++;
+}
 static void on_event(void *user_data, const leadership_event *event) {
     (void)user_data, (void)event;
     called++;
@@ -102,8 +110,13 @@ static void null_is_refused_in_each_place(struct objects o) {
     bad(leadership_client_ready_start(o.client, NULL, NULL, NULL, NULL), "done");
     bad(leadership_client_get_leader(NULL, bytes_of("key"), 3, 0, NULL, &out.leader), "client");
     bad(leadership_client_get_leader(o.client, bytes_of("key"), 3, 0, NULL, NULL), "leader");
+    bad(leadership_client_get_leader_start(NULL, bytes_of("key"), 3, NULL, on_leader, NULL, NULL), "client");
+    bad(leadership_client_get_leader_start(o.client, bytes_of("key"), 3, NULL, NULL, NULL, NULL), "done");
     bad(leadership_client_close(NULL, 0, NULL), "client");
+    bad(leadership_client_close_start(NULL, NULL, on_done, NULL, NULL), "client");
+    bad(leadership_client_close_start(o.client, NULL, NULL, NULL, NULL), "done");
     bad(leadership_client_options_new(NULL), "options");
+    bad(leadership_client_options_from_environment(NULL), "options");
     bad(leadership_client_options_set_credentials(NULL, "text", "text"), "options");
     bad(leadership_client_options_set_credentials(o.client_options, NULL, "text"), "user");
     bad(leadership_client_options_set_credentials(o.client_options, "text", NULL), "password");
@@ -129,7 +142,11 @@ static void null_is_refused_in_each_place(struct objects o) {
     bad(leadership_reset_start(NULL, NULL, on_done, NULL, NULL), "handle");
     bad(leadership_reset_start(o.handle, NULL, NULL, NULL, NULL), "done");
     bad(leadership_delete_leader_key(NULL, 0, NULL), "handle");
+    bad(leadership_delete_leader_key_start(NULL, NULL, on_done, NULL, NULL), "handle");
+    bad(leadership_delete_leader_key_start(o.handle, NULL, NULL, NULL, NULL), "done");
     bad(leadership_delete_leader_key_at(NULL, 1, 0, NULL), "handle");
+    bad(leadership_delete_leader_key_at_start(NULL, 1, NULL, on_done, NULL, NULL), "handle");
+    bad(leadership_delete_leader_key_at_start(o.handle, 1, NULL, NULL, NULL, NULL), "done");
     bad(leadership_set_lease(NULL, o.lease), "handle");
     bad(leadership_get_lease(NULL, &out.lease), "handle");
     bad(leadership_get_lease(o.handle, NULL), "lease");
@@ -145,8 +162,13 @@ static void null_is_refused_in_each_place(struct objects o) {
     bad(leadership_lease_grant(NULL, 1, "text", 0, NULL, &out.lease), "client");
     bad(leadership_lease_grant(o.client, 1, NULL, 0, NULL, &out.lease), "purpose");
     bad(leadership_lease_grant(o.client, 1, "text", 0, NULL, NULL), "lease");
+    bad(leadership_lease_grant_start(NULL, 1, "text", NULL, on_lease, NULL, NULL), "client");
+    bad(leadership_lease_grant_start(o.client, 1, NULL, NULL, on_lease, NULL, NULL), "purpose");
+    bad(leadership_lease_grant_start(o.client, 1, "text", NULL, NULL, NULL, NULL), "done");
     bad(leadership_lease_keep_alive(NULL), "lease");
     bad(leadership_lease_close(NULL, 0, NULL), "lease");
+    bad(leadership_lease_close_start(NULL, NULL, on_done, NULL, NULL), "lease");
+    bad(leadership_lease_close_start(o.lease, NULL, NULL, NULL, NULL), "done");
     bad(leadership_term_wait_lost(NULL, 0, NULL, &out.u32), "term");
     bad(leadership_term_wait_lost(o.term, 0, NULL, NULL), "reason");
     bad(leadership_term_wait_lost_start(NULL, NULL, on_lost, NULL, NULL), "term");
@@ -155,6 +177,8 @@ static void null_is_refused_in_each_place(struct objects o) {
     bad(leadership_term_clone(o.term, NULL), "view");
     bad(leadership_txn_new(NULL, &out.txn), "term");
     bad(leadership_txn_new(o.term, NULL), "txn");
+    bad(leadership_leader_txn(NULL, &out.txn), "handle");
+    bad(leadership_leader_txn(o.handle, NULL), "txn");
     bad(leadership_txn_when(NULL, o.compare), "txn");
     bad(leadership_txn_when(o.txn, NULL), "compare");
     bad(leadership_txn_then_put(NULL, bytes_of("key"), 3, bytes_of("key"), 3, 1), "txn");
@@ -183,6 +207,7 @@ static void bytes_that_cannot_be_are_refused(struct objects o) {
     bad(leadership_campaign_options_set_value(o.campaign, bytes_of("key"), SIZE_MAX), "value");
     bad(leadership_client_get_leader(o.client, NULL, 3, 0, NULL, &out.leader), "key");
     bad(leadership_client_get_leader(o.client, bytes_of("key"), SIZE_MAX, 0, NULL, &out.leader), "key");
+    bad(leadership_client_get_leader_start(o.client, NULL, 3, NULL, on_leader, NULL, NULL), "key");
     bad(leadership_client_options_set_ca(o.client_options, NULL, 3), "pem");
     bad(leadership_client_options_set_ca(o.client_options, bytes_of("key"), SIZE_MAX), "pem");
     bad(leadership_client_options_set_identity(o.client_options, NULL, 3, bytes_of("key"), 3), "cert_pem");
@@ -242,6 +267,7 @@ static void text_that_is_not_utf8_is_refused(struct objects o) {
     bad(leadership_client_options_set_credentials(o.client_options, NOT_UTF8, "text"), "user");
     bad(leadership_client_options_set_credentials(o.client_options, "text", NOT_UTF8), "password");
     bad(leadership_lease_grant(o.client, 1, NOT_UTF8, 0, NULL, &out.lease), "purpose");
+    bad(leadership_lease_grant_start(o.client, 1, NOT_UTF8, NULL, on_lease, NULL, NULL), "purpose");
 }
 
 static void accessors_answer_null_with_nothing(void) {
@@ -252,6 +278,11 @@ static void accessors_answer_null_with_nothing(void) {
     quiet(!leadership_error_message(NULL));
     quiet(!leadership_error_is_retriable(NULL));
     quiet(leadership_error_reason(NULL) == 0);
+    quiet(!leadership_error_holder(NULL));
+    quiet(!leadership_error_key(NULL));
+    quiet(!leadership_error_argument(NULL));
+    quiet(!leadership_error_read(NULL));
+    quiet(!leadership_error_member(NULL));
     quiet(leadership_event_kind(NULL) == 0);
     quiet(!leadership_event_term(NULL));
     quiet(leadership_event_remaining_ns(NULL) == 0);
@@ -347,6 +378,11 @@ static void after_the_close_everything_says_closed(struct objects o) {
     fails(leadership_campaign(o.handle, NULL, PATIENCE_MS, NULL, &out.term), LEADERSHIP_ERROR_CLOSED);
     fails(leadership_campaign_start(o.handle, NULL, NULL, on_campaign, NULL, NULL), LEADERSHIP_ERROR_CLOSED);
     fails(leadership_keep(o.handle), LEADERSHIP_ERROR_CLOSED);
+    fails(leadership_leader_txn(o.handle, &out.txn), LEADERSHIP_ERROR_CLOSED);
+    fails(leadership_client_get_leader_start(o.client, bytes_of("k"), 1, NULL, on_leader, NULL, NULL), LEADERSHIP_ERROR_CLOSED);
+    fails(leadership_delete_leader_key_start(o.handle, NULL, on_done, NULL, NULL), LEADERSHIP_ERROR_CLOSED);
+    fails(leadership_delete_leader_key_at_start(o.handle, 1, NULL, on_done, NULL, NULL), LEADERSHIP_ERROR_CLOSED);
+    fails(leadership_lease_grant_start(o.client, TTL_MS, "late", NULL, on_lease, NULL, NULL), LEADERSHIP_ERROR_CLOSED);
     fails(leadership_reset(o.handle, PATIENCE_MS, NULL), LEADERSHIP_ERROR_CLOSED);
     fails(leadership_delete_leader_key(o.handle, PATIENCE_MS, NULL), LEADERSHIP_ERROR_CLOSED);
     fails(leadership_watch(o.handle, 0, PATIENCE_MS, NULL, &out.u32, &out.i64), LEADERSHIP_ERROR_CLOSED);

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds both shared libraries, compiles the programs of one language against the committed headers and runs them: on the
-# test server and on real etcd, plain, under valgrind and with ASan.
+# test server and on real etcd 3.7, plain, under valgrind and with ASan; plain on etcd 3.4.
 # Owns compilers' flags and the runs; what is checked, the programs say. cargo builds, .ci/setup brings the tools.
 #
 # usage: tests/abi/run.sh c|cpp        Exit code: 0 all passed, 1 not.
@@ -43,36 +43,42 @@ run() {
     fi
 }
 
-# A real etcd for the run, ended with it: the first that is there, newest first.
-etcd_pid="" etcd_folder=""
+# Real etcd, the newest and the oldest in use; each ends with the run.
+etcd_pids=() etcd_folders=()
 end_etcd() {
-    [[ -z $etcd_pid ]] || kill "$etcd_pid" 2>/dev/null || true
-    [[ -z $etcd_pid ]] || wait "$etcd_pid" 2>/dev/null || true
-    [[ -z $etcd_folder ]] || rm -rf "$etcd_folder"
+    local pid
+    for pid in "${etcd_pids[@]}"; do
+        kill "$pid" 2>/dev/null || true
+        wait "$pid" 2>/dev/null || true
+    done
+    ((${#etcd_folders[@]} == 0)) || rm -rf "${etcd_folders[@]}"
 }
 trap end_etcd EXIT
 
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 
+# start_etcd MINOR: an etcd of that minor version; its endpoint goes to $endpoint.
 start_etcd() {
-    local program client peer
-    for program in .cache/etcd/{3.7.3,3.6.16,3.5.35,3.4}/etcd "$(type -P etcd || true)"; do
-        [[ -n $program && -x $program ]] && break
+    local program client peer folder version chosen=LEADERSHIP_ETCD_${1/./_}
+    for program in "${!chosen:-}" .cache/etcd/"$1"*/etcd "$(type -P etcd || true)"; do
+        [[ -n $program && -x $program ]] || continue
+        # Not `| head -n 1`: the program would be ended by SIGPIPE, at times, and with `pipefail` that counts as a failure.
+        version=$("$program" --version)
+        version=${version%%$'\n'*}
+        [[ $version == "etcd Version: $1".* ]] && break
         program=""
     done
-    [[ -n $program ]] || return 1
+    [[ -n $program && -x $program ]] || return 1
     client=$(free_port) peer=$(free_port)
-    etcd_folder=$(mktemp -d)
-    "$program" --data-dir "$etcd_folder/data" --listen-client-urls "http://127.0.0.1:$client" \
+    folder=$(mktemp -d)
+    etcd_folders+=("$folder")
+    "$program" --data-dir "$folder/data" --listen-client-urls "http://127.0.0.1:$client" \
         --advertise-client-urls "http://127.0.0.1:$client" --listen-peer-urls "http://127.0.0.1:$peer" \
         --initial-advertise-peer-urls "http://127.0.0.1:$peer" --initial-cluster "default=http://127.0.0.1:$peer" \
-        --log-level error --unsafe-no-fsync >"$etcd_folder/log" 2>&1 &
-    etcd_pid=$!
-    etcd=127.0.0.1:$client
-    # Not `| head -n 1`: the program would be ended by SIGPIPE, at times, and with `pipefail` that counts as a failure.
-    local version
-    version=$("$program" --version)
-    echo "${version%%$'\n'*}"
+        --log-level error >"$folder/log" 2>&1 &
+    etcd_pids+=($!)
+    endpoint=127.0.0.1:$client
+    echo "$version"
 }
 
 echo "==> $language against the C libraries"
@@ -111,7 +117,10 @@ if [[ $language == c ]]; then
     done
 fi
 
-start_etcd || { echo "FAIL no etcd is there: make etcd"; exit 1; }
+start_etcd 3.7 || { echo "FAIL no etcd 3.7 is there: make etcd"; exit 1; }
+newest=$endpoint
+start_etcd 3.4 || { echo "FAIL no etcd 3.4 is there: .ci/setup test"; exit 1; }
+oldest=$endpoint
 
 # Any error of memory and any definite leak fails a run.
 valgrind=(valgrind --quiet --error-exitcode=99 --fair-sched=yes)
@@ -133,16 +142,17 @@ for source in "${sources[@]}"; do
     run "$language $name, test server, ASan" "$program-asan"
     # surface needs a fresh store for each case: the test server's
     [[ $name == surface ]] && continue
-    run "$language $name, etcd" "$program" "$etcd"
-    run "$language $name, etcd, valgrind" "${checker[@]}" "$program" "$etcd"
-    run "$language $name, etcd, ASan" "$program-asan" "$etcd"
+    run "$language $name, etcd 3.7" "$program" "$newest"
+    run "$language $name, etcd 3.7, valgrind" "${checker[@]}" "$program" "$newest"
+    run "$language $name, etcd 3.7, ASan" "$program-asan" "$newest"
+    run "$language $name, etcd 3.4" "$program" "$oldest"
 done
 
 # The first program that a user reads, as its own comment builds it.
 if [[ $language == c ]]; then
     "${compiler[@]}" "${flags[@]}" examples/first.c "$libraries/libleadership.a" -ldl -lm -o "$out/c-first"
-    if output=$(timeout 60 "$out/c-first" "$etcd" 2>&1) && grep -q '^step 3, token' <<<"$output"; then
-        echo "ok   c first, etcd, static library"
+    if output=$(timeout 60 "$out/c-first" "$newest" 2>&1) && grep -q '^step 3, token' <<<"$output"; then
+        echo "ok   c first, etcd 3.7, static library"
     else
         printf 'FAIL examples/first.c\n%s\n' "$output"
         failed=1

@@ -26,6 +26,8 @@ mod takeover;
 mod writing;
 #[path = "cases/leaving.rs"]
 mod leaving;
+#[path = "cases/events.rs"]
+mod events;
 #[path = "cases/input.rs"]
 mod input;
 #[path = "cases/moving.rs"]

@@ -47,19 +47,14 @@ async fn tour(global: &Global) -> Result<(), Failure> {
         true => None,
         false => {
             let (server, endpoint) = Process::test_server().await?;
-            connection = Connection {
-                endpoints: vec![endpoint],
-                user: None,
-                cacert: None,
-                identity: None,
-            };
+            connection = Connection::to(endpoint);
             Some(server)
         }
     };
     let client = connection.client()?;
     ready(&client, &connection).await?;
     client.close().await?;
-    timeline.title(&connection.endpoints.join(","), server.is_some())?;
+    timeline.title(&connection.settings.endpoints.join(","), server.is_some())?;
     let stranger = Stranger::connect(&connection).await?;
     let mut stage = Stage::new(connection, stranger, timeline);
     let played = steps::all(&mut stage).await;

@@ -78,14 +78,14 @@ impl Process {
     ) -> Result<Process, Failure> {
         let ttl = format!("{}s", super::TTL.as_secs());
         let mut command = Process::command(&["elect", key, "--value", name, "--ttl", &ttl, "--demo-write", journal])?;
-        command.args(["--endpoints", &connection.endpoints.join(",")]);
+        command.args(["--endpoints", &connection.settings.endpoints.join(",")]);
         if let Some((user, password)) = &connection.user {
             command.args(["--user", user]).env("LEADERSHIP_PASSWORD", password); // other users can read arguments
         }
-        if let Some(ca) = &connection.cacert {
+        if let Some(ca) = &connection.settings.ca {
             command.args(["--cacert", ca]);
         }
-        if let Some((cert, key)) = &connection.identity {
+        if let (Some(cert), Some(key)) = (&connection.settings.cert, &connection.settings.key) {
             command.args(["--cert", cert, "--key", key]);
         }
         Process::start(command, told)

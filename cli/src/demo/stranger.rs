@@ -18,7 +18,7 @@ impl Stranger {
         if let Some((name, password)) = &connection.user {
             options = options.with_user(name, password);
         }
-        let mut endpoints = connection.endpoints.clone();
+        let mut endpoints = connection.settings.endpoints.clone();
         if let Some(tls) = connection.tls()? {
             let mut with = etcd_client::TlsOptions::new();
             with = match &tls.ca {

@@ -174,7 +174,10 @@ impl Etcd {
         seen.map_err(|changed| {
             // The receiver ends with the client; there is nobody to tell then.
             let _ = self.changed.send(changed.0.clone());
-            Error::ClusterChanged { message: changed.0 }
+            Error::ClusterChanged {
+                member: endpoint.name.clone(),
+                message: changed.0,
+            }
         })
     }
 

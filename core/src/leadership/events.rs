@@ -32,6 +32,8 @@ pub enum TermEvent {
 pub struct TermEvents {
     client: crate::Client,
     terms: watch::Receiver<Option<Arc<TermShared>>>,
+    /// Closed when the client has ended.
+    ended: watch::Receiver<()>,
     told: Option<(Arc<TermShared>, watch::Receiver<TermState>, TermState)>,
 }
 
@@ -41,6 +43,7 @@ impl TermEvents {
             return TermEvents {
                 client: lead.client.clone(),
                 terms: watch::Sender::new(None).subscribe(),
+                ended: watch::Sender::new(()).subscribe(),
                 told: None,
             };
         }
@@ -54,12 +57,13 @@ impl TermEvents {
         TermEvents {
             client: lead.client.clone(),
             terms,
+            ended: lead.client.terms_ended(),
             told: None,
         }
     }
 
-    /// The next event; `None` when the leadership is gone and everything was told. In a forked child the loss of the
-    /// term that was told of last, then `None`. Cancel-safe.
+    /// The next event; `None` when the leadership is gone or its client has ended, and everything was told. In a forked
+    /// child the loss of the term that was told of last, then `None`. Cancel-safe.
     pub async fn next(&mut self) -> Option<TermEvent> {
         if self.client.forked() {
             let told = self.told.take();
@@ -68,6 +72,8 @@ impl TermEvents {
             return lost;
         }
         loop {
+            // Before the levels are looked at: what came before the end is told.
+            let over = self.ended.has_changed().is_err();
             let Some((term, state, shown)) = &mut self.told else {
                 let term = self.terms.borrow_and_update().clone();
                 // A term that was over before it could be told of is not told of (case 37).
@@ -79,7 +85,13 @@ impl TermEvents {
                         client: self.client.clone(),
                     }));
                 }
-                self.terms.changed().await.ok()?;
+                if over {
+                    return None;
+                }
+                tokio::select! {
+                    changed = self.terms.changed() => changed.ok()?,
+                    _ = self.ended.changed() => {}
+                }
                 continue;
             };
             let now = *state.borrow_and_update();
@@ -96,12 +108,15 @@ impl TermEvents {
                     }
                 });
             }
-            if state.changed().await.is_err() {
-                // The I/O thread ended without announcing it: the end of the client is the loss.
-                let reason = term.deadline.lost().unwrap_or(Reason::Closed);
-                *shown = TermState::Lost(reason);
+            if over {
+                // The I/O thread ended without announcing it: nobody renews any more.
+                let reason = term.ended_with_its_client();
                 self.told = None;
                 return Some(TermEvent::Lost(reason));
+            }
+            tokio::select! {
+                _ = state.changed() => {}
+                _ = self.ended.changed() => {}
             }
         }
     }
@@ -112,6 +127,7 @@ impl Drop for TermEvents {
         if self.client.forked() {
             // As `next`: nothing that the parent shares is locked here.
             std::mem::forget(std::mem::replace(&mut self.terms, watch::Sender::new(None).subscribe()));
+            std::mem::forget(std::mem::replace(&mut self.ended, watch::Sender::new(()).subscribe()));
             std::mem::forget(self.told.take());
         }
     }

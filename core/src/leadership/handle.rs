@@ -53,12 +53,22 @@ impl TermHandle {
     /// Resolves when the term is lost, with the reason; at once in a forked child. Cancel-safe; any executor.
     pub async fn lost(&self) -> Reason {
         let mut state = self.watch();
+        if let TermState::Lost(reason) = *state.borrow_and_update() {
+            return reason; // in a forked child too, where nothing more is touched
+        }
+        let mut ended = self.client.terms_ended();
         loop {
+            let over = ended.has_changed().is_err();
             if let TermState::Lost(reason) = *state.borrow_and_update() {
                 return reason;
             }
-            if state.changed().await.is_err() {
-                return self.lost_reason().unwrap_or(Reason::Closed);
+            if over {
+                // The I/O thread ended without announcing it: nobody renews any more.
+                return self.shared.ended_with_its_client();
+            }
+            tokio::select! {
+                _ = state.changed() => {}
+                _ = ended.changed() => {}
             }
         }
     }

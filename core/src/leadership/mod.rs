@@ -268,7 +268,11 @@ impl Leadership {
         Ok(self.valid_term()?.txn())
     }
 
-    fn valid_term(&self) -> Result<TermHandle> {
+    /// The current term, which is valid.
+    ///
+    /// # Errors
+    /// `NotLeader` without a valid term, `Closed`, `Forked`.
+    pub fn valid_term(&self) -> Result<TermHandle> {
         self.shared.client.ensure_usable()?;
         let term = self.term().ok_or_else(|| Error::not_leader(self.key(), None))?;
         term.ensure_valid()?;
@@ -308,21 +312,26 @@ impl Leadership {
     }
 
     /// Deletes the leader key of the own term, which ends with it (as [`reset`](Self::reset), but the lease of
-    /// [`set_lease`](Self::set_lease) stays). A key that is gone already is success.
+    /// [`set_lease`](Self::set_lease) stays). A key that is gone already is success. The term ends when this is called,
+    /// not when it is awaited.
     ///
     /// # Errors
     /// `NotLeader` if there never was a term, or the key is another's by now; else as [`reset`](Self::reset).
-    pub async fn delete_leader_key(&self) -> Result<()> {
-        self.shared.client.ensure_usable()?;
-        if self.term().is_none() {
-            return Err(Error::not_leader(self.key(), None));
-        }
-        self.leave(Reason::Resigned).await?;
-        match self.term() {
-            Some(term) if term.shared.released.get() == Released::Anothers => {
-                Err(Error::not_leader(self.key(), term.lost_reason()))
+    pub fn delete_leader_key(&self) -> impl Future<Output = Result<()>> + Send + use<> {
+        let led = self.shared.client.ensure_usable().and_then(|()| {
+            let term = self.shared.term.load_full();
+            term.ok_or_else(|| Error::not_leader(self.key(), None))
+        });
+        let left = led.is_ok().then(|| self.leave(Reason::Resigned));
+        async move {
+            let term = led?;
+            if let Some(left) = left {
+                left.await?;
             }
-            _ => Ok(()),
+            match term.released.get() {
+                Released::Anothers => Err(Error::not_leader(&term.guard.key, term.deadline.lost())),
+                _ => Ok(()),
+            }
         }
     }
 
@@ -353,9 +362,11 @@ impl Leadership {
             return Err(Error::invalid("revision", format!("{revision} is below 0")));
         }
         let lead = self.shared.clone();
+        // From the call on: a reset may come before the I/O thread has looked at this.
+        let resets = lead.resets.since();
         self.shared
             .client
-            .run(move |io, cancel| watch::watch(io, lead, revision, cancel))
+            .run(move |io, cancel| watch::watch(io, lead, revision, resets, cancel))
             .await
     }
 

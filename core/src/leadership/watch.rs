@@ -8,6 +8,7 @@ use super::LeadershipShared;
 use crate::io::{Cancel, Io};
 use crate::error::{Error, Result};
 use crate::etcd::Level;
+use crate::resets::Since;
 
 /// Why a watch of the leader ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,8 +37,16 @@ struct Seen {
     modified_at_most: i64,
 }
 
-pub(super) async fn watch(io: Rc<Io>, lead: Arc<LeadershipShared>, revision: i64, cancel: Cancel) -> Result<WatchEnd> {
-    let resets = lead.resets.since();
+pub(super) async fn watch(
+    io: Rc<Io>,
+    lead: Arc<LeadershipShared>,
+    revision: i64,
+    resets: Since,
+    cancel: Cancel,
+) -> Result<WatchEnd> {
+    if lead.client.is_closed() {
+        return Ok(WatchEnd::Closed); // too late to be ended by the closing
+    }
     let mut level = io.keep_watch(lead.id, &lead.key, &lead.resets);
     let mut seen = (revision > 0).then_some(Seen {
         create_at_most: revision,
@@ -49,12 +58,14 @@ pub(super) async fn watch(io: Rc<Io>, lead: Arc<LeadershipShared>, revision: i64
             return Ok(end);
         }
         tokio::select! {
-            changed = level.changed() => if changed.is_err() {
-                return Ok(WatchEnd::Closed);
-            },
+            // First: a reset and a close delete the key too, and what the caller did is the reason.
+            biased;
             () = resets.wait() => {
                 return Ok(if lead.client.is_closed() { WatchEnd::Closed } else { WatchEnd::Cancelled });
             }
+            changed = level.changed() => if changed.is_err() {
+                return Ok(WatchEnd::Closed);
+            },
             () = cancel.wait() => return Err(Error::cancelled("watch", &lead.key)),
         }
     }

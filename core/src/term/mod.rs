@@ -162,6 +162,14 @@ impl TermShared {
     }
 }
 
+impl TermShared {
+    /// For when the I/O thread is gone without having announced the end: nobody renews the term any more.
+    pub(crate) fn ended_with_its_client(&self) -> Reason {
+        self.deadline.end(Reason::Closed);
+        self.deadline.lost().unwrap_or(Reason::Closed)
+    }
+}
+
 impl fmt::Debug for TermShared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Term")

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use leadership_core::{CampaignOptions, Error, LeadershipOptions, WatchEnd};
 use leadership_testkit::{Cluster, Method};
 use leadership_tests::etcd::{Etcd, Version};
@@ -349,4 +350,27 @@ fn a_follower_follows() {
             }
         })
     });
+}
+
+/// A watch that has just begun, of which the I/O thread has not heard yet, is ended by a reset and by a close like any
+/// other, and says so.
+async fn a_watch_that_has_just_begun_is_ended(world: &World) {
+    let peer = world.peer(1);
+    let lead = peer.leadership("k");
+    lead.campaign(CampaignOptions::new("a")).await.unwrap();
+    let mut watching = Box::pin(lead.watch(0));
+    assert!((&mut watching).now_or_never().is_none());
+    lead.reset().await.unwrap();
+    assert_eq!(watching.await, Ok(WatchEnd::Cancelled));
+    lead.campaign(CampaignOptions::new("a")).await.unwrap();
+    let other = peer.leadership("k");
+    let mut watching = Box::pin(other.watch(0));
+    assert!((&mut watching).now_or_never().is_none());
+    peer.client.close().await.unwrap();
+    assert_eq!(watching.await, Ok(WatchEnd::Closed));
+}
+
+#[test]
+fn case_29_a_watch_that_has_just_begun_is_ended() {
+    simulated(|world| Box::pin(a_watch_that_has_just_begun_is_ended(world)));
 }
