@@ -110,7 +110,7 @@ async fn case_49_two_clusters_in_one_list(etcd: Etcd) {
     assert_eq!(reason, Ok(Reason::ClusterChanged));
     let client = Client::connect(endpoints.clone()).unwrap();
     match client.ready(Duration::from_secs(5)).await {
-        Err(Error::ClusterChanged { message }) => {
+        Err(Error::ClusterChanged { message, .. }) => {
             assert!(endpoints.iter().any(|endpoint| message.starts_with(endpoint.as_str())), "{message}");
             assert!(message.contains("belongs to cluster"), "{message}");
         }
