@@ -323,13 +323,14 @@ impl Leadership {
             term.ok_or_else(|| Error::not_leader(self.key(), None))
         });
         let left = led.is_ok().then(|| self.leave(Reason::Resigned));
+        let lead = self.shared.clone();
         async move {
             let term = led?;
             if let Some(left) = left {
                 left.await?;
             }
             match term.released.get() {
-                Released::Anothers => Err(Error::not_leader(&term.guard.key, term.deadline.lost())),
+                Released::Anothers => Err(Error::not_leader(&lead.key, term.deadline.lost())),
                 _ => Ok(()),
             }
         }
