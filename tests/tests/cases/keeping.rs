@@ -574,7 +574,7 @@ async fn case_49_the_wiped_cluster_has_overtaken(world: &World) {
     world.until_within(TTL, "the term has ended", async || !lead.check()).await;
     let campaign = async || lead.campaign(CampaignOptions::new("again").ttl(TTL)).await;
     let noticed = campaign().await;
-    assert!(matches!(&noticed, Err(Error::ClusterChanged { message }) if message.contains("raft term")), "{noticed:?}");
+    assert!(matches!(&noticed, Err(Error::ClusterChanged { message, .. }) if message.contains("raft term")), "{noticed:?}");
     let next = campaign().await.unwrap();
     lead.keep().unwrap();
     world.pass(TTL * 2).await;
