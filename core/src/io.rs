@@ -13,7 +13,7 @@ use tokio::sync::{Notify, oneshot, watch};
 
 use crate::error::{Error, Result};
 use crate::etcd::{Etcd, Failure, Level, Reader, Renewer, Subscription, Watcher};
-use crate::moving::Moves;
+use crate::moving::{self, Moves};
 use crate::options::Validity;
 use crate::pages::{Pages, Slot};
 use crate::protocol::{self, Key, Leader};
@@ -109,7 +109,7 @@ impl Io {
     /// Renews a lease in the background, and lets it move if it is due to.
     pub(crate) fn keep_alive(&self, lease: &LeaseShared) {
         self.renewer.with(|machine, _| machine.set_renewing(lease.id(), true));
-        self.etcd.leader_changed.notify_one();
+        moving::may_move(self, lease);
     }
 
     pub(crate) fn forget(&self, contender: u64) {

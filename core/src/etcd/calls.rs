@@ -304,6 +304,10 @@ impl Etcd {
         let request = PbLeaseTimeToLiveRequest { id, keys: true };
         let path = "/etcdserverpb.Lease/LeaseTimeToLive";
         let got = self.call::<_, PbLeaseTimeToLiveResponse>(path, &request, ask).await?;
+        if got.header.raft_term < self.raft_term() {
+            // An ex-leader that does not know it yet, or a member that follows one.
+            return Err(Failure::NotApplied(Error::unavailable(format!("keys of lease {id:x}: an old raft term"))));
+        }
         Ok((got.body.ttl >= 0).then_some(got.body.keys))
     }
 

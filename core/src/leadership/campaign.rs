@@ -434,7 +434,7 @@ impl Attempt {
                 machine.set_renewing(lease.id(), true);
             }
         });
-        self.io.etcd.leader_changed.notify_one();
+        moving::may_move(&self.io, lease);
     }
 
     pub(super) fn stop_renewing_for_us(&mut self, lease: &LeaseShared) {
@@ -480,7 +480,7 @@ impl Attempt {
         self.stop_renewing_for_us(lease);
         self.io.renewer.with(|machine, now| machine.add_term(term.clone(), proof.begun, now));
         self.io.watcher.bind(&term);
-        self.io.etcd.leader_changed.notify_one(); // a lease of the caller's that is kept alive may be due to move
+        moving::may_move(&self.io, lease); // one of the caller's is renewed already
         if !self.lease_is_callers {
             let lease = Lease::of(lease.clone(), self.lead.client.clone());
             let previous = self.lead.state().lease.replace(lease);

@@ -89,8 +89,9 @@ async fn commit(io: Rc<Io>, term: Arc<TermShared>, user: Txn) -> Result<TxnReply
         ..io.etcd.repeatable("guarded transaction", &key)
     };
     let mut guard = term.holding.guard();
+    let mut txn = protocol::guarded(&guard, user);
     let failure = loop {
-        let got = match io.etcd.txn(ask, &protocol::guarded(&guard, user.clone())).await {
+        let got = match io.etcd.txn(ask, &txn).await {
             Ok(got) => got,
             Err(failure) => break failure,
         };
@@ -104,6 +105,7 @@ async fn commit(io: Rc<Io>, term: Arc<TermShared>, user: Txn) -> Result<TxnReply
         let moved = term.judge(kv.as_ref(), revision).is_none();
         if moved && term.deadline.valid() {
             guard.lease = kv.filter(|kv| term.holding.holds(Some(kv))).map_or(term.holding.lease(), |kv| kv.lease);
+            txn.when = guard.compares();
             continue;
         }
         if !moved && term.deadline.end(Reason::GuardFailed) {

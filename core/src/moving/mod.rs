@@ -140,30 +140,36 @@ impl Moves {
     }
 }
 
-/// Leases that are renewed, carry a key of ours and are not settled at etcd's raft term of now.
-fn unsettled(io: &Io) -> Vec<Arc<LeaseShared>> {
-    let newest = io.etcd.raft_term();
-    io.renewer.with(|machine, _| {
-        let mut leases = machine.unsettled(newest);
-        for (lease, _) in io.moves.wins.borrow().iter() {
-            let other = leases.iter().all(|known| !Arc::ptr_eq(known, lease));
-            if other && machine.is_renewing(lease.id()) && lease.settled.load(Ordering::Acquire) < newest {
-                leases.push(lease.clone());
-            }
-        }
-        leases
-    })
+/// Is the lease renewed, does it carry a key of ours, and is it not settled at etcd's raft term of now?
+fn due(io: &Io, lease: &Arc<LeaseShared>) -> bool {
+    lease.settled.load(Ordering::Acquire) < io.etcd.raft_term()
+        && io.renewer.with(|machine, _| machine.is_renewing(lease.id()))
+        && (io.renewer.with(|machine, _| machine.carries_terms(lease)) || !io.moves.won_on(lease).is_empty())
+}
+
+/// All those.
+fn all_due(io: &Io) -> Vec<Arc<LeaseShared>> {
+    let mut leases = io.renewer.with(|machine, _| machine.leases());
+    leases.retain(|lease| due(io, lease));
+    leases
+}
+
+/// Something has become true that may let a lease move.
+pub(crate) fn may_move(io: &Io, lease: &LeaseShared) {
+    if lease.settled.load(Ordering::Acquire) < io.etcd.raft_term() {
+        io.etcd.leader_changed.notify_one();
+    }
 }
 
 /// Runs until it is dropped.
 pub(crate) async fn run(io: Rc<Io>) {
     loop {
         io.etcd.leader_changed.notified().await;
-        if unsettled(&io).is_empty() {
+        if all_due(&io).is_empty() {
             continue;
         }
         tokio::time::sleep(Duration::from_millis(io.etcd.random(SPREAD_MS))).await;
-        for lease in unsettled(&io) {
+        for lease in all_due(&io) {
             if io.moves.tasks.borrow_mut().insert(name(&lease)) {
                 tokio::task::spawn_local(settle(io.clone(), lease));
             }
@@ -174,7 +180,7 @@ pub(crate) async fn run(io: Rc<Io>) {
 /// Moves one lease's keys, or finds that they stay, for as long as it is worth it.
 async fn settle(io: Rc<Io>, lease: Arc<LeaseShared>) {
     let mut pause = FIRST_PAUSE;
-    while unsettled(&io).iter().any(|other| Arc::ptr_eq(other, &lease)) {
+    while due(&io, &lease) {
         let Ok(permit) = io.moves.permits.acquire().await else { break };
         let newest = io.etcd.raft_term();
         match one::move_lease(&io, &lease).await {

@@ -95,6 +95,7 @@ pub(super) async fn move_lease(io: &Rc<Io>, lease: &Arc<LeaseShared>) -> Outcome
         Err(_) => return Outcome::Again,
     }
     let settled = io.etcd.raft_term();
+    let releasing = io.releasing(); // who closes waits until the fresh lease is known, and let go
     let mut granting = Granting::new(io);
     let secs = i64::try_from(lease.ttl.as_secs()).unwrap_or(i64::MAX);
     let Ok(granted) = granting.grant(secs, lease.purpose.clone()).await else { return Outcome::Again };
@@ -114,6 +115,7 @@ pub(super) async fn move_lease(io: &Rc<Io>, lease: &Arc<LeaseShared>) -> Outcome
         return Outcome::Again; // the fresh lease goes with `granting`
     }
     granting.keep();
+    drop(releasing);
     drop(granted); // its deadline is the old handle's now
     let places = move_all(io, lease, &keys, fresh).await;
     end(io, lease, (old, fresh), (&keys, &places), settled).await
@@ -202,13 +204,14 @@ async fn end(
     settled: u64,
 ) -> Outcome {
     let moved = places.contains(&Where::Fresh);
+    let closed = || lease.closed.load(Ordering::Acquire); // then both are revoked, once the terms have ended
     if places.contains(&Where::FreshIsGone) {
         for (key, _) in keys.iter().zip(places).filter(|(_, place)| **place == Where::Fresh) {
             if let Some(term) = &key.term {
                 end_term(io, term, Reason::Revoked);
             }
         }
-    } else if moved && !lease.closed.load(Ordering::Acquire) {
+    } else if moved && !closed() {
         let revoked = io.renewer.with(|machine, now| machine.end_move(old, fresh, now));
         lease.moved(settled);
         revoked.iter().for_each(|term| end_term(io, term, Reason::Revoked));
@@ -219,13 +222,12 @@ async fn end(
     for term in keys.iter().filter_map(|key| key.term.as_ref()).filter(|term| term.deadline.lost().is_some()) {
         term.released.wait().await;
     }
-    if !lease.closed.load(Ordering::Acquire) {
+    if !closed() {
         let revoked = io.renewer.with(|machine, now| machine.end_move(fresh, old, now));
         lease.stays();
         revoked.iter().for_each(|term| end_term(io, term, Reason::Revoked));
+        io.revoke_in_background(fresh, lease.ttl * 2);
     }
-    // Closed, both have been revoked; but the fresh one may have been granted since.
-    io.revoke_in_background(fresh, lease.ttl * 2);
     if places.contains(&Where::Refused) { Outcome::Stays } else { Outcome::Again }
 }
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use leadership_core::{Error, Lease, Leadership, Op, Reason, TermHandle, TermState};
 use leadership_testkit::{Cluster, Held, Lost, Method, Target, Waking};
-use leadership_tests::world::{Peer, World, record, simulated_with};
+use leadership_tests::etcd::{Etcd, Version};
+use leadership_tests::world::{Peer, World, live_with, record, simulated_with};
 
 use crate::keeping::{TTL, extended, lead};
 use crate::steps::{delayed, delaying, nothing_left, options, timed, until_reached};
@@ -106,6 +107,52 @@ fn case_45_a_waking_ex_leader_revokes_only_old_leases_() {
     simulated_with(Cluster::builder().members(THREE), |world| {
         Box::pin(a_waking_ex_leader_revokes_only_old_leases(world))
     });
+}
+
+/// The same on real etcd, three members, the leader under SIGSTOP for 7 s; 48 terms.
+async fn a_real_ex_leader_wakes(world: &World) {
+    let etcd = world.etcd.as_ref().unwrap();
+    let peer = world.peer(1);
+    let kept = futures_util::future::join_all((0..48).map(|number| {
+        let peer = &peer;
+        async move { lead(peer, &format!("k{number}"), "a").await }
+    }))
+    .await;
+    let before = leases(&kept);
+    world.pass(Duration::from_secs(2)).await;
+    let leader = etcd.leader().await.unwrap();
+    etcd.member(leader).stop_signal().unwrap();
+    world.pass(Duration::from_secs(7)).await;
+    let moved = leases(&kept).iter().filter(|lease| !before.contains(lease)).count();
+    etcd.member(leader).cont().unwrap();
+    let mut lost = std::collections::BTreeMap::new();
+    for _ in 0..100 {
+        world.pass(Duration::from_millis(200)).await;
+        for (number, (_, term)) in kept.iter().enumerate() {
+            if let Some(reason) = term.lost_reason() {
+                lost.entry(number).or_insert(reason);
+            }
+        }
+    }
+    assert!(lost.is_empty(), "{} lost: {lost:?}; {moved} had moved", lost.len());
+    assert_eq!(moved, 48, "moved before it woke");
+    still_lead(&kept);
+    for (number, (_, term)) in kept.iter().enumerate() {
+        let key = world.get(&format!("k{number}")).await.unwrap();
+        assert_eq!((key.create_revision, key.lease), (term.token(), term.lease_id()));
+    }
+    world.until("the old leases are gone", async || world.leases().await.len() == 48).await;
+    peer.client.close().await.unwrap();
+}
+
+#[test]
+fn case_45_a_real_ex_leader_wakes_live() {
+    live_with(Etcd::options(Version::V3_7).members(THREE), |world| Box::pin(a_real_ex_leader_wakes(world)));
+}
+
+#[test]
+fn case_45_live_3_4() {
+    live_with(Etcd::options(Version::V3_4).members(THREE), |world| Box::pin(a_real_ex_leader_wakes(world)));
 }
 
 /// Another member leads etcd, whichever.
