@@ -293,4 +293,13 @@ async fn case_15_a_member_given_up_is_not_tried_and_one_that_came_is() {
         bench.pass(BOUND);
         assert_eq!(opens(&bench.step()), [member]);
     }
+    let now = bench.now();
+    bench.machine.told(2, Some((true, 1)), now);
+    bench.machine.set_members(&[true, false, false], now);
+    let next = bench.step();
+    assert_eq!((opens(&next), sends(&next)), (vec![0], vec![1]), "what was outstanding there goes out at once");
+    let closed = next.iter().filter(|action| matches!(action, Action::Stream(Step::Close { .. }))).count();
+    assert!(closed >= 2, "both streams to it: {next:?}");
+    bench.machine.told(2, Some((true, 1)), now);
+    assert!(opens(&bench.step()).is_empty(), "a late word of it means nothing");
 }

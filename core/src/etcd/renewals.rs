@@ -288,7 +288,9 @@ impl Renewals {
 
     /// The list of members has changed: which slots are in use.
     pub(crate) fn set_members(&mut self, known: &[bool], now: BootTime) {
-        self.streams.set_members(known, now);
+        for orphans in self.streams.set_members(known, now, &mut self.steps) {
+            self.resend(Some(orphans), now);
+        }
     }
 
     /// What a member said when asked whether it leads etcd, and its raft term; `None`: nothing, in time.

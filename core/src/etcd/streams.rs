@@ -138,8 +138,8 @@ impl Streams {
         self.longest_pause = longest_pause;
     }
 
-    /// Which members there are, by slot: the list has changed.
-    pub(crate) fn set_members(&mut self, known: &[bool], now: BootTime) {
+    /// Which members there are, by slot: the list has changed. Streams to those that are gone are dropped.
+    pub(crate) fn set_members(&mut self, known: &[bool], now: BootTime, out: &mut Vec<Step>) -> Vec<Orphans> {
         self.members.resize_with(known.len().max(self.members.len()), Member::default);
         for (member, known) in self.members.iter_mut().zip(known) {
             if member.gone && *known {
@@ -147,7 +147,17 @@ impl Streams {
             }
             member.gone = !known;
         }
+        let mut dropped = Vec::new();
+        while let Some(index) = self.open.iter().position(|stream| self.members.get(stream.member).is_none_or(|one| one.gone)) {
+            let stream = self.open.remove(index);
+            out.push(Step::Close { stream: stream.id });
+            if self.route == Some(stream.id) {
+                self.route = None;
+            }
+            dropped.push(self.orphans(&stream));
+        }
         self.ask_soon(now);
+        dropped
     }
 
     /// What even a follower answers in half the bound.
@@ -401,7 +411,7 @@ impl Streams {
     pub(crate) fn told(&mut self, member: usize, leads: Option<bool>, now: BootTime, out: &mut Vec<Step>) -> Option<Orphans> {
         let found = self.members.get_mut(member)?;
         found.silent = leads.is_none();
-        if leads != Some(true) {
+        if leads != Some(true) || found.gone {
             return None;
         }
         self.home = Some(member);
@@ -446,7 +456,11 @@ impl Streams {
     pub(crate) fn next_wake(&self, due: Option<BootTime>) -> Option<BootTime> {
         let send = match self.current() {
             Some(stream) if !stream.stalled => due.filter(|_| stream.outstanding.len() < self.cap()),
-            _ => due.map(|due| due.max(self.members.iter().filter(|member| !member.gone).map(|member| member.not_before).min().unwrap_or_default())),
+            _ => {
+                let known = self.members.iter().filter(|member| !member.gone);
+                let may = known.map(|member| member.not_before).min();
+                due.and_then(|due| Some(due.max(may?)))
+            }
         };
         let stall = self.open.iter().filter(|stream| !stream.stalled).filter_map(|stream| stream.stalls_at(self.bound)).min();
         let ask = self.ask_at.filter(|_| !self.asking);
