@@ -167,6 +167,7 @@ impl Renewals {
     /// Starts or stops renewing in the background. Idempotent.
     pub(crate) fn set_renewing(&mut self, lease: i64, renewing: bool) {
         let Some(place) = self.leases.place(lease) else { return };
+        let well = self.streams.well();
         let Some(entry) = self.leases.at_mut(place) else { return };
         if entry.renewing == renewing {
             return;
@@ -177,8 +178,11 @@ impl Renewals {
             for id in &entry.terms {
                 self.terms.look_again(*id);
             }
-            let next = entry.sent.after(entry.ttl / RENEWALS_PER_TTL);
-            self.schedule(place, next);
+            // Outstanding: its answer plans the next, or the stream's stall does.
+            if entry.on & well == 0 {
+                let next = entry.sent.after(entry.ttl / RENEWALS_PER_TTL);
+                self.schedule(place, next);
+            }
         } else {
             entry.next = None;
         }

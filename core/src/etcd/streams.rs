@@ -190,7 +190,7 @@ impl Streams {
     }
 
     /// The streams that are counted on.
-    fn well(&self) -> u32 {
+    pub(crate) fn well(&self) -> u32 {
         self.open.iter().filter(|stream| !stream.stalled).fold(0, |bits, stream| bits | stream.bit)
     }
 
