@@ -92,8 +92,9 @@ impl Renewals {
             raft_term,
             stream,
         };
-        // The reply to the last send plans the next; a late one to an earlier send changes nothing of the plan.
-        if entry.renewing && answered.sent >= entry.sent {
+        // The reply to the last send plans the next; a late one to an earlier send only if no other is to be expected.
+        let last = answered.sent >= entry.sent || entry.next.is_none() && entry.on & self.streams.well() == 0;
+        if entry.renewing && last {
             let next = answered.sent.after(entry.ttl / RENEWALS_PER_TTL).max(now);
             entry.next = Some(next);
             self.due.push(next, place);
