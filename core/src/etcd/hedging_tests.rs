@@ -306,3 +306,81 @@ async fn case_15_a_member_given_up_is_not_tried_and_one_that_came_is() {
     bench.machine.told(2, Some((true, 1)), now);
     assert!(opens(&bench.step()).is_empty(), "a late word of it means nothing");
 }
+
+/// Members that answer, are silent, break and change at random. Whatever comes: a lease that is renewed is planned or
+/// outstanding where an answer is expected, never twice on a stream, and lives as long as one member in three is well.
+#[tokio::test(start_paused = true)]
+async fn s2_nothing_is_forgotten_and_nothing_sent_twice_whatever_happens() {
+    const LEASES: i64 = 5;
+    for seed in 0..100 {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut bench = Bench::of(3);
+        let leases: Vec<_> = (1..=LEASES).map(|id| bench.lease(id)).collect();
+        let mut queues: Vec<(u64, usize, VecDeque<(BootTime, i64)>)> = Vec::new();
+        let mut running: Vec<u64> = Vec::new();
+        let mut sick = [false; 3];
+        for turn in 0..600 {
+            bench.pass(rng.u64(1..60));
+            let now = bench.now();
+            for action in bench.step() {
+                match action {
+                    Action::Stream(Step::Open { stream, member }) => queues.push((stream, member, VecDeque::new())),
+                    Action::Stream(Step::Close { stream }) => queues.retain(|(id, ..)| *id != stream),
+                    Action::Send { stream, lease } => {
+                        let (_, _, queue) = queues.iter_mut().find(|(id, ..)| *id == stream).unwrap();
+                        assert!(queue.iter().all(|(_, other)| *other != lease), "seed {seed}, turn {turn}: twice");
+                        queue.push_back((now, lease));
+                    }
+                    Action::Read { read, .. } => running.push(read),
+                    _ => {}
+                }
+            }
+            let look = bench.machine.streams.look();
+            let well = look.iter().filter(|(_, stalled, _)| !stalled).fold(0, |bits, (bit, ..)| bits | bit);
+            for id in 1..=LEASES {
+                let place = bench.machine.leases.place(id).unwrap();
+                let entry = bench.machine.leases.at(place).unwrap();
+                let on = look.iter().filter(|(_, _, places)| places.contains(&place)).fold(0, |bits, (bit, ..)| bits | bit);
+                assert_eq!(entry.on, on, "seed {seed}, turn {turn}");
+                assert!(entry.next.is_some() || entry.on & well != 0, "seed {seed}, turn {turn}: lease {id} is forgotten");
+                assert!(leases[id as usize - 1].deadline.valid(), "seed {seed}, turn {turn}: lease {id} is lost");
+            }
+            // One member is well at any time; it changes seldom enough for everybody to get there.
+            if turn % 100 == 0 {
+                sick = [true; 3].map(|_| rng.bool());
+                sick[rng.usize(0..3)] = false;
+            }
+            match rng.u8(0..12) {
+                0 if !queues.is_empty() && sick.contains(&true) => {
+                    let at = rng.usize(0..queues.len());
+                    if sick[queues[at].1] {
+                        let (stream, ..) = queues.remove(at);
+                        bench.machine.broken(stream, rng.bool(), now);
+                    }
+                }
+                1 => {
+                    let member = rng.usize(0..3);
+                    let said = (!sick[member] || rng.bool()).then(|| (rng.bool(), 1));
+                    bench.machine.told(member, said, now);
+                }
+                2 => bench.machine.asked(now),
+                3 => bench.machine.renew_now(rng.i64(1..=LEASES), now),
+                _ => {}
+            }
+            for (stream, member, queue) in &mut queues {
+                // A sick one may answer late, but what it says counts from its send.
+                while !queue.is_empty() && (!sick[*member] || rng.u8(0..40) == 0) {
+                    let (_, lease) = queue.pop_front().unwrap();
+                    bench.machine.reply(*stream, lease, 5, 1, now);
+                }
+            }
+            for read in std::mem::take(&mut running) {
+                match rng.u8(0..4) {
+                    0 => running.push(read),
+                    1 => bench.machine.read_done(read, None, now, &mut Vec::new()),
+                    _ => drop(bench.answer(read, 1, |_| None)),
+                }
+            }
+        }
+    }
+}

@@ -466,4 +466,11 @@ impl Streams {
         let ask = self.ask_at.filter(|_| !self.asking);
         [send, stall, ask].into_iter().flatten().min()
     }
+
+    /// Each stream: its bit, whether it is stalled, what is outstanding on it.
+    #[cfg(test)]
+    pub(crate) fn look(&self) -> Vec<(u32, bool, Vec<Place>)> {
+        let places = |stream: &Stream| stream.outstanding.iter().map(|(place, _)| *place).collect();
+        self.open.iter().map(|stream| (stream.bit, stream.stalled, places(stream))).collect()
+    }
 }
