@@ -17,6 +17,9 @@ Keys and values are `str` (as UTF-8) or `bytes` on the way in, `bytes` on the wa
 `timedelta`). All objects are safe to use from any thread; none can be pickled. After `os.fork()` the child's objects say
 "not leader" and raise `Forked`: connect anew there.
 
+What the library logs goes to the logger `leadership` of `logging`, on a thread of its own; the logger's level is taken
+over with each client that is made.
+
 What it does not promise: that a process that believes it leads is still leading when its packet arrives elsewhere. That
 is what the token and the guarded transaction are for.
 """

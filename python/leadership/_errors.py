@@ -83,9 +83,10 @@ class PermissionDenied(LeadershipError, PermissionError):
 
 
 class ClusterChanged(LeadershipError):
-    """A member of another cluster answered, or the cluster was wiped or restored."""
+    """A member of another cluster answered, or the cluster was wiped or restored: `member` is the endpoint that did."""
 
     code = 10
+    member: str = ""
 
 
 class Closed(LeadershipError):

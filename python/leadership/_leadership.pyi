@@ -14,8 +14,8 @@ REASONS: list[tuple[int, str]]
 
 @final
 class Client:
-    def __init__(
-        self,
+    def __new__(
+        cls,
         endpoints: list[str] | None = None,
         *,
         user: str | None = None,
@@ -27,7 +27,7 @@ class Client:
         request_timeout: _Seconds | None = None,
         drift: float | None = None,
         reread_interval: _Seconds | None = None,
-    ) -> None: ...
+    ) -> Self: ...
     def ready(self, timeout: _Seconds | None = None) -> None: ...
     def get_leader(self, key: _Text) -> Leader | None: ...
     def lease_time_left(self, lease_id: int) -> tuple[float, float] | None: ...
@@ -103,7 +103,10 @@ class Leadership:
     def is_primary(self) -> bool: ...
     def __enter__(self) -> Self: ...
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        trace: TracebackType | None = None,
     ) -> None: ...
 
 @final
@@ -129,7 +132,10 @@ class Lease:
     def remaining(self) -> float: ...
     def __enter__(self) -> Self: ...
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        trace: TracebackType | None = None,
     ) -> None: ...
 
 @final

@@ -105,6 +105,7 @@ impl Client {
         if let Some(interval) = reread_interval {
             options = options.reread_interval(convert::duration("reread_interval", &interval)?);
         }
+        crate::log::tell(py)?;
         Ok(Client {
             inner: Unlocked::new(checked(py, core::Client::with_options(options))?),
             callbacks: Callbacks::default(),
@@ -136,13 +137,13 @@ impl Client {
     }
 
     /// A contender for `key` with every step in your hands. Nothing is sent.
-    #[pyo3(signature = (key, *, purpose=String::new(), takeover_delay=None, step_down_margin=None,
+    #[pyo3(signature = (key, *, purpose="", takeover_delay=None, step_down_margin=None,
                         campaign_window=None, primary_watch=false))]
     #[allow(clippy::too_many_arguments)] // keyword arguments of Python's
     fn leadership(
         slf: &Bound<'_, Self>,
         key: &Bound<'_, PyAny>,
-        purpose: String,
+        purpose: &str,
         takeover_delay: Option<Bound<'_, PyAny>>,
         step_down_margin: Option<Bound<'_, PyAny>>,
         campaign_window: Option<Bound<'_, PyAny>>,
@@ -162,8 +163,8 @@ impl Client {
     }
 
     /// Grants a lease of `ttl` seconds; it is not renewed until `keep_alive`.
-    #[pyo3(signature = (ttl=None, *, purpose=String::new()))]
-    fn lease(&self, py: Python<'_>, ttl: Option<Bound<'_, PyAny>>, purpose: String) -> PyResult<Lease> {
+    #[pyo3(signature = (ttl=None, *, purpose=""))]
+    fn lease(&self, py: Python<'_>, ttl: Option<Bound<'_, PyAny>>, purpose: &str) -> PyResult<Lease> {
         let ttl = ttl.map_or(Ok(core::DEFAULT_TTL), |ttl| convert::duration("ttl", &ttl))?;
         let lease = wait(py, core::Lease::grant(self.core()?, ttl, purpose), None)?;
         Ok(Lease::new(in_time(py, lease, || "grant of a lease".to_owned())?))

@@ -29,6 +29,7 @@ fn build(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
             exception.setattr("reason", convert::reason(py, *reason)?)?;
         }
         Error::OutcomeUnknown { read, .. } => exception.setattr("read", read)?,
+        Error::ClusterChanged { member, .. } => exception.setattr("member", member)?,
         _ => {}
     }
     Ok(PyErr::from_value(exception))

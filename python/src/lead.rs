@@ -51,7 +51,8 @@ pub(crate) fn unless_raising(ended: PyResult<()>, exception: Option<Bound<'_, Py
 impl Leadership {
     /// Tries to take the key, once: the term, if this contender leads. `timeout` gives up earlier than the requests
     /// do; nothing is left behind then.
-    #[pyo3(signature = (value=None, *, ttl=None, compares=Vec::new(), timeout=None))]
+    #[pyo3(signature = (value=None, *, ttl=None, compares=Vec::new(), timeout=None),
+           text_signature = "($self, value=None, *, ttl=None, compares=(), timeout=None)")]
     fn campaign(
         &self,
         py: Python<'_>,

@@ -7,6 +7,7 @@ mod error;
 mod events;
 mod lead;
 mod lease;
+mod log;
 mod term;
 mod testing;
 mod txn;

@@ -9,8 +9,9 @@ use leadership_core::{Interrupted, block_on};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
-/// So long the main thread waits between two looks at its signals: Ctrl-C ends a wait within 100 ms.
-const SLICE: Duration = Duration::from_millis(50);
+/// So long the main thread waits between two looks at its signals. Ctrl-C ends a wait within 100 ms: most of that is for
+/// a machine that is busy. A look costs some µs.
+const SLICE: Duration = Duration::from_millis(25);
 
 /// Waits with the interpreter lock released. `None` when `timeout` was up first. On a timeout, and when a signal's
 /// handler raises (Ctrl-C), the future is dropped: what it had begun is undone as the core says.

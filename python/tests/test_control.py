@@ -5,8 +5,11 @@ from __future__ import annotations
 
 import datetime
 import gc
+import os
 import threading
+import time
 import uuid
+import weakref
 
 import leadership
 import leadership.testing
@@ -111,6 +114,124 @@ def test_closing_from_a_callback_is_an_error_and_its_exception_stops_nothing(
         assert isinstance(unraisable[0], leadership.InvalidArgument) and lead.check()
         lead.reset()
         until(lambda: len(unraisable) == 2, "the next event is told all the same")
+
+
+def test_s14_case_35_everything_but_closing_the_client_may_be_done_in_a_callback(server: leadership.testing.Server) -> None:
+    done: list[str] = []
+    with leadership.connect(server.endpoint) as client:
+        lead, lease = client.leadership("k"), client.lease(5)
+
+        def heard(event: leadership.Event) -> None:
+            if event.kind != "elected":
+                return
+            try:
+                client.close()
+            except leadership.InvalidArgument:
+                done.append("refused")
+            lease.close()
+            lead.reset()
+            client.leadership("other").campaign("b")  # dropped at once
+            done.append(str(lease.is_expired))
+
+        lead.on_event(heard)
+        try:
+            lead.campaign("a")
+        except leadership.Cancelled:
+            pass  # the callback was faster
+        until(lambda: done == ["refused", "True"], f"the callback's end: {done}")
+        until(lambda: server.keys() == [] or all(b"resigned" in key for key in server.keys()), "all let go")
+
+
+def test_case_35_two_threads_close_one_client(server: leadership.testing.Server) -> None:
+    """Each returns after the last callback, whoever was first; then the callback is let go of."""
+    client = leadership.connect(server.endpoint)
+    inside = [0]
+    lost: list[str] = []
+
+    def slow(event: leadership.Event) -> None:
+        inside[0] += 1
+        time.sleep(0.05)  # long enough to be caught inside
+        if event.kind == "lost":
+            lost.append(str(event.reason))
+        inside[0] -= 1
+
+    terms = []
+    leads = [client.leadership(f"k{number}") for number in range(4)]
+    for lead in leads:
+        lead.on_event(slow)
+        terms.append(lead.campaign("a"))
+    watcher = threading.Thread(target=leads[0].watch)
+    watcher.start()
+    after: list[tuple[int, int]] = []
+
+    def close() -> None:
+        client.close()
+        after.append((inside[0], len(lost)))
+
+    closers = [threading.Thread(target=close) for _ in range(3)]
+    for closer in closers:
+        closer.start()
+    for thread in [*closers, watcher]:
+        thread.join(20)
+        assert not thread.is_alive()
+    elected = len(lost)
+    assert after == [(0, elected)] * 3 and set(lost) <= {"closed"}, (after, lost)
+    assert all(term.lost == "closed" and not term.valid for term in terms)
+    gone = weakref.ref(slow)
+    del slow
+    until(lambda: gone() is None, "the callback is let go of", 2)
+
+
+def test_what_is_logged_goes_to_logging(server: leadership.testing.Server, caplog: pytest.LogCaptureFixture) -> None:
+    def heard(level: int) -> list[str]:
+        return [line.getMessage() for line in caplog.records if line.name == "leadership" and line.levelno == level]
+
+    with caplog.at_level("WARNING", logger="leadership"):
+        with leadership.connect(server.endpoint, user="nobody", password="x") as client:
+            client.ready()
+            until(lambda: any("authentication is not enabled" in line for line in heard(30)), "a warning")
+            assert not heard(10)
+    with caplog.at_level(1, logger="leadership"):
+        with leadership.connect(server.endpoint) as client:
+            lead = client.leadership("k")
+            lead.campaign("a", ttl=2)
+            lead.keep()
+            until(lambda: heard(5), "what it does in detail, when that is wanted")
+
+
+def test_connect_without_endpoints_takes_the_environment(
+    server: leadership.testing.Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in list(os.environ):
+        if name.startswith(("LEADERSHIP_", "ETCDCTL_")):
+            monkeypatch.delenv(name)
+    assert "127.0.0.1:2379" in repr(leadership.connect())
+    monkeypatch.setenv("ETCDCTL_ENDPOINTS", "127.0.0.1:1")
+    monkeypatch.setenv("LEADERSHIP_ENDPOINTS", f"{server.endpoint}, {server.endpoint}")
+    with leadership.connect() as client:
+        client.ready(10)
+    monkeypatch.setenv("LEADERSHIP_USER", "me")
+    with pytest.raises(leadership.InvalidArgument) as refused:
+        leadership.connect()
+    assert refused.value.argument == "user"
+    monkeypatch.setenv("LEADERSHIP_PASSWORD", "secret")
+    leadership.connect().close()
+    leadership.connect(user="another").close()
+    monkeypatch.setenv("LEADERSHIP_TLS_CA", "/no/such/file")
+    with pytest.raises(leadership.InvalidArgument) as refused:
+        leadership.connect()
+    assert refused.value.argument == "tls_ca" and "/no/such/file" in str(refused.value)
+    with leadership.connect(server.endpoint) as given:  # then nothing of the environment counts
+        given.ready(10)
+
+
+def test_a_wiped_cluster_names_the_member(server: leadership.testing.Server) -> None:
+    with leadership.connect(server.endpoint) as client:
+        client.leadership("k").campaign("a")
+        server.wipe()
+        with pytest.raises(leadership.ClusterChanged) as changed:
+            client.get_leader("k")
+        assert changed.value.member == server.endpoint and server.endpoint in str(changed.value)
 
 
 def test_a_lease_of_ones_own_carries_two_elections(client: leadership.Client) -> None:

@@ -107,7 +107,7 @@ def test_bad_input_names_the_argument(argument: str, call: Any, client: leadersh
         lambda client: client.leadership("k").set_lease("x"),
         lambda client: client.leadership("k").on_event(None),
         lambda client: client.leadership("k").watch(2**70),
-        lambda client: leadership.connect(None),
+        lambda client: leadership.connect(7),
         lambda client: Op.put("k", None),
         lambda client: leadership.Leadership(),
         lambda client: leadership.Term(),
@@ -160,6 +160,14 @@ with leadership.testing.server() as server, leadership.connect(server.endpoint) 
     subprocess.run([sys.executable, str(good)], check=True, timeout=30)
 
 
+def test_the_stubs_are_those_of_the_extension(tmp_path: Any) -> None:
+    """`stubtest`: every name, parameter and default that a stub says, and none that it does not."""
+    allowed = str(ROOT / "python/tests/stubtest-allowlist.txt")
+    stubtest = [sys.executable, "-m", "mypy.stubtest", "leadership", "--concise", "--allowlist", allowed]
+    checked = subprocess.run(stubtest, capture_output=True, text=True, cwd=tmp_path)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
 def test_every_public_name_in_the_stub_exists(client: leadership.Client) -> None:
     import ast
 
@@ -169,4 +177,4 @@ def test_every_public_name_in_the_stub_exists(client: leadership.Client) -> None
             real = getattr(leadership, node.name)
             stubbed = {item.name for item in node.body if isinstance(item, ast.FunctionDef)}
             public = {name for name in vars(real) if not name.startswith("_")}
-            assert public <= stubbed <= public | {"__init__", "__enter__", "__exit__"}, node.name
+            assert public <= stubbed <= public | {"__new__", "__enter__", "__exit__"}, node.name

@@ -12,7 +12,8 @@ import time
 import leadership
 import leadership.testing
 import pytest
-from conftest import until
+from conftest import ROOT, until
+from leadership import Op
 from leadership._atexit import EXIT_FLUSH
 
 # What every program begins with: the endpoint is its argument.
@@ -42,8 +43,8 @@ WAITS = {
 }
 
 
-@pytest.mark.parametrize("name", WAITS)
-def test_ctrl_c_ends_a_wait_and_leaves_nothing(name: str, server: leadership.testing.Server) -> None:
+def interrupt(name: str, server: leadership.testing.Server) -> float:
+    """Seconds from Ctrl-C to the exception."""
     program = f"""
 {WAITS[name]}
 try:
@@ -63,9 +64,17 @@ client.close(); lead.client.close()
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=20)
     assert process.returncode == 0 and err == "", (out, err)
-    took = float(out) - before
-    assert took < 0.2, f"{took:.3f} s: the slice is 50 ms, the rest is for a busy machine"
     assert server.get("k") is None and server.leases() == []
+    return float(out) - before
+
+
+@pytest.mark.parametrize("name", WAITS)
+def test_ctrl_c_ends_a_wait_within_100_ms_and_leaves_nothing(name: str, server: leadership.testing.Server) -> None:
+    # A machine that runs other things may be late once; a library that looks too seldom is so each time.
+    took = []
+    while len(took) < 5 and (not took or min(took) >= 0.1):
+        took.append(interrupt(name, server))
+    assert min(took) < 0.1 and max(took) < 1, took
 
 
 def test_other_threads_run_while_one_waits(client: leadership.Client) -> None:
@@ -227,3 +236,22 @@ def test_a_killed_process_is_followed_after_its_lease(server: leadership.testing
             lead.campaign("b")
         assert server.expire("k")
         assert lead.watch(timeout=5).why == "deleted" and lead.campaign("b").valid
+
+
+def test_the_first_program_leads_waits_and_hands_over(endpoint: str) -> None:
+    program = [sys.executable, str(ROOT / "examples/first.py"), endpoint]
+    first = subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert first.stdout and first.stdout.readline().startswith("leads, token ")
+    second = subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert second.stdout and second.stdout.readline() == "me leads\n"
+    with leadership.connect(endpoint) as client, client.leadership("probe") as probe:
+        read = probe.campaign("p").txn().then(Op.get("example/state"))
+        until(lambda: read.commit().kvs(0), "its work")
+    first.send_signal(signal.SIGTERM)
+    out, err = first.communicate(timeout=20)
+    assert (first.returncode, out, err) == (0, "stops: asked to\n", "")
+    lines = iter(second.stdout.readline, "")
+    assert any(line.startswith("leads, token ") for line in lines)
+    second.send_signal(signal.SIGTERM)
+    out, err = second.communicate(timeout=20)
+    assert (second.returncode, out, err) == (0, "stops: asked to\n", "")
