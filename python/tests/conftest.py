@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import signal
@@ -42,6 +43,12 @@ def until(condition: Callable[[], object], what: str, within: float = 10.0) -> N
 @pytest.fixture(scope="session")
 def etcd() -> Iterator[str]:
     """The endpoint of a real etcd of one member. Its folder and process end with the tests."""
+    with running_etcd() as (endpoint, _):
+        yield endpoint
+
+
+@contextlib.contextmanager
+def running_etcd() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     if not ETCD.exists():
         pytest.fail(f"no etcd at {ETCD}: `make etcd` builds it")
     ports = []
@@ -60,7 +67,7 @@ def etcd() -> Iterator[str]:
             endpoint = f"127.0.0.1:{ports[0]}"
             with leadership.connect(endpoint) as connection:
                 connection.ready(20)
-            yield endpoint
+            yield endpoint, process
         finally:
             process.send_signal(signal.SIGKILL)
             process.wait()

@@ -142,9 +142,11 @@ for source in "${sources[@]}"; do
     run "$language $name, test server, ASan" "$program-asan"
     # surface needs a fresh store for each case: the test server's
     [[ $name == surface ]] && continue
+    export LEADERSHIP_ABI_ETCD_PID=${etcd_pids[0]} # jeopardy stops it, and lets it go on
     run "$language $name, etcd 3.7" "$program" "$newest"
     run "$language $name, etcd 3.7, valgrind" "${checker[@]}" "$program" "$newest"
     run "$language $name, etcd 3.7, ASan" "$program-asan" "$newest"
+    LEADERSHIP_ABI_ETCD_PID=${etcd_pids[1]}
     run "$language $name, etcd 3.4" "$program" "$oldest"
 done
 

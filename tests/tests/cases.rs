@@ -36,3 +36,5 @@ mod moving;
 mod reaching;
 #[path = "cases/process.rs"]
 mod process;
+#[path = "cases/host.rs"]
+mod host;

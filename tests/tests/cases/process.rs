@@ -9,15 +9,15 @@ use leadership_core::{CampaignOptions, Client, Clock, Error, Leadership, Reason,
 use leadership_testkit::Cluster;
 use rustix::process::{Pid, Signal, kill_process};
 
-const SERVER: &str = "LEADERSHIP_TEST_CHILD_SERVER";
-const TTL: Duration = Duration::from_secs(2);
+pub(crate) const SERVER: &str = "LEADERSHIP_TEST_CHILD_SERVER";
+pub(crate) const TTL: Duration = Duration::from_secs(2);
 /// A process that was not running for so long was stopped.
 const STOPPED: Duration = Duration::from_secs(1);
 /// No child takes longer.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A child that leads; killed when dropped.
-struct Leader(Child);
+pub(crate) struct Leader(Child);
 
 impl Drop for Leader {
     fn drop(&mut self) {
@@ -27,7 +27,7 @@ impl Drop for Leader {
 }
 
 impl Leader {
-    fn start(test: &str, server: &str) -> (Leader, impl Iterator<Item = String> + use<>) {
+    pub(crate) fn start(test: &str, server: &str) -> (Leader, impl Iterator<Item = String> + use<>) {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", test, "--ignored", "--nocapture", "--test-threads", "1"]).env(SERVER, server);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -38,19 +38,19 @@ impl Leader {
         (Leader(child), ours)
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.0), signal).unwrap();
     }
 }
 
-fn say(what: std::fmt::Arguments<'_>) {
+pub(crate) fn say(what: std::fmt::Arguments<'_>) {
     let mut out = std::io::stdout().lock();
     writeln!(out, "child: {what}").unwrap();
     out.flush().unwrap();
 }
 
 /// The server, on a thread of its own until dropped, and its address.
-fn server() -> (tokio::runtime::Runtime, leadership_testkit::Served, Cluster) {
+pub(crate) fn server() -> (tokio::runtime::Runtime, leadership_testkit::Served, Cluster) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let (cluster, served) = runtime.block_on(async {
         let cluster = Cluster::single();
@@ -60,7 +60,7 @@ fn server() -> (tokio::runtime::Runtime, leadership_testkit::Served, Cluster) {
     (runtime, served, cluster)
 }
 
-fn lead(server: &str) -> (Client, Leadership) {
+pub(crate) fn lead(server: &str) -> (Client, Leadership) {
     let client = Client::connect([server]).unwrap();
     let lead = Leadership::new(&client, "k", "child").unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -161,6 +161,8 @@ fn child_forks() {
     let mut events = lead.events();
     assert!(matches!(at_once(events.next()), Some(Some(TermEvent::Elected(_)))));
     assert!(lead.check() && term.is_valid());
+    say(format_args!("leading"));
+    std::io::stdin().read_line(&mut String::new()).unwrap();
     let code = forked(|| {
         let says_no = [
             !lead.check(),
@@ -201,10 +203,27 @@ fn child_forks() {
 #[test]
 fn case_39_s12_a_leader_forks() {
     let (_runtime, served, cluster) = server();
-    let (_child, mut said) = Leader::start("process::child_forks", &served.addr().to_string());
+    let (mut child, mut said) = Leader::start("process::child_forks", &served.addr().to_string());
+    assert_eq!(said.next().as_deref(), Some("leading"));
+    // All but renewals and what confirms them, which the parent goes on with.
+    let others = || {
+        let stats = cluster.stats();
+        let mut calls = stats.calls;
+        calls.retain(|call, _| !matches!(*call, "Range" | "Txn" | "Status"));
+        (calls, stats.keepalive_streams, stats.watch_streams, stats.watch_creates)
+    };
+    let started = Instant::now();
+    while cluster.stats().keepalives == 0 {
+        assert!(started.elapsed() < PATIENCE, "never renewed");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let before = others();
+    child.0.stdin.take().unwrap().write_all(b"\n").unwrap();
     assert_eq!(said.next().as_deref(), Some("the fork exits with 0; the parent leads: true"));
     let key = cluster.get("k").expect("the forked child has not taken the key away");
     assert_eq!(cluster.leases().len(), 1);
     assert_eq!(said.next().as_deref(), Some("later: true None"));
-    drop(key);
+    assert_eq!(others(), before, "the forked child has sent nothing: no grant, no revoke, no stream");
+    let now = cluster.get("k").unwrap();
+    assert_eq!((now.create_revision, now.mod_revision), (key.create_revision, key.mod_revision));
 }
