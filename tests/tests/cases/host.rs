@@ -247,33 +247,3 @@ fn case_42_a_thousand_leaders_in_one_process_live() {
     let (_runtime, _etcd, endpoint) = etcd(Version::V3_7);
     case_42(&endpoint);
 }
-
-/// The same in virtual time: what reaches the server does so by one stream of each kind, and no term is lost.
-async fn case_42_streams(world: &World) {
-    let peer = world.peer(1);
-    let won: Vec<_> = stream::iter(0..LEADERS)
-        .map(|number| {
-            let lead = peer.leadership(&format!("many/{number}"));
-            async move {
-                let term = ok(lead.campaign(CampaignOptions::new("a").ttl(Duration::from_secs(5))).await);
-                ok(lead.keep());
-                (lead, term)
-            }
-        })
-        .buffer_unordered(50)
-        .collect()
-        .await;
-    let before: Vec<_> = won.iter().map(|(_, term)| term.deadline()).collect();
-    world.pass(Duration::from_secs(11)).await;
-    for ((lead, term), before) in won.iter().zip(before) {
-        assert!(lead.check() && term.deadline().since(before) > Duration::from_secs(8), "{:?}", term.lost_reason());
-    }
-    let stats = world.cluster.as_ref().unwrap().stats();
-    assert!(stats.keepalive_streams == 1 && stats.watch_streams == 1, "{stats:?}");
-    assert_eq!(world.leases().await.len(), LEADERS);
-}
-
-#[test]
-fn case_42_a_thousand_leaders_in_one_process() {
-    simulated(|world| Box::pin(case_42_streams(world)));
-}
