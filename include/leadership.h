@@ -483,6 +483,15 @@ leadership_error *leadership_client_options_set_identity(leadership_client_optio
                                                          const uint8_t *key_pem,
                                                          size_t key_pem_len);
 
+// As leadership_client_options_set_ca, from a file, which is read again for each new connection.
+leadership_error *leadership_client_options_set_ca_file(leadership_client_options *options, const char *path);
+
+// As leadership_client_options_set_identity, from files, which are read again for each new connection: certificates are
+// renewed by writing them anew.
+leadership_error *leadership_client_options_set_identity_files(leadership_client_options *options,
+                                                               const char *cert_path,
+                                                               const char *key_path);
+
 // Puts this prefix in front of every key, as etcd's namespace package does.
 leadership_error *leadership_client_options_set_namespace(leadership_client_options *options,
                                                           const uint8_t *prefix,
@@ -501,6 +510,11 @@ leadership_error *leadership_client_options_set_drift(leadership_client_options 
 // missed event can cost.
 leadership_error *leadership_client_options_set_reread_interval(leadership_client_options *options,
                                                                 uint64_t ms);
+
+// Follows etcd's member list, read so often (1000 to 86400000) and soon after a fail-over; off unless set. The endpoints
+// given to leadership_client_connect are never forgotten.
+leadership_error *leadership_client_options_set_endpoint_sync(leadership_client_options *options,
+                                                              uint64_t ms);
 
 // Frees options; clients made with them stay as they are.
 void leadership_client_options_free(leadership_client_options *options);

@@ -47,7 +47,7 @@ impl Connection {
         }
     }
 
-    /// The certificates, if any; `None` without a word about TLS.
+    /// The certificates' files, if any; `None` without a word about TLS.
     pub(crate) fn tls(&self) -> Result<Option<Tls>, Failure> {
         Ok(self.settings.tls()?)
     }

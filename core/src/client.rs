@@ -110,7 +110,7 @@ impl Client {
     /// `InvalidArgument` names the option; `Internal` if no thread can be started.
     pub fn with_options(options: ClientOptions) -> Result<Client> {
         options.validate()?;
-        let dialer = Dialer::of(&options);
+        let dialer = Dialer::of(&options)?;
         let plans = dialer.plans(&options)?;
         let (client, parts) = Client::parts(options, plans, Some(dialer), Clock::boot(), true)?;
         let runtime = tokio::runtime::Builder::new_current_thread()

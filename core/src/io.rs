@@ -26,6 +26,9 @@ const STALE_READS_BEFORE: [(u64, u64, u64); 3] = [(3, 4, 42), (3, 5, 28), (3, 6,
 /// How long other members have to say that they are of another cluster, once one has answered.
 const OTHERS_HAVE: Duration = Duration::from_millis(100);
 
+/// No further round of asking is begun with less time than this.
+const LAST_ROUND: Duration = Duration::from_millis(200);
+
 /// A message to the I/O thread.
 pub(crate) type Job = Box<dyn FnOnce(&Rc<Io>) + Send>;
 
@@ -208,7 +211,8 @@ impl Io {
                 }
             }
             drop(asked);
-            if tokio::time::Instant::now() >= until {
+            // A round that has no time to learn anything would hide what this one has learnt.
+            if until.saturating_duration_since(tokio::time::Instant::now()) < LAST_ROUND {
                 return Err(Error::unavailable(errors.join("; ")));
             }
             tokio::time::sleep(Duration::from_millis(50)).await;

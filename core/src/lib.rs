@@ -39,6 +39,8 @@ mod resets;
 mod settings;
 mod term;
 mod thread;
+mod tls;
+mod x509;
 
 pub use blocking::{CancelToken, Interrupted, block_on};
 pub use client::{Client, Ended};
@@ -50,8 +52,9 @@ pub use leadership::{GuardedTxn, Leadership, TermEvent, TermEvents, TermHandle, 
 pub use lease::Lease;
 pub use options::{
     CampaignOptions, ClientOptions, DEFAULT_CAMPAIGN_WINDOW, DEFAULT_DRIFT_PPM, DEFAULT_REQUEST_TIMEOUT, DEFAULT_REREAD,
-    DEFAULT_TAKEOVER_DELAY, DEFAULT_TTL, LeadershipOptions, SAFETY_MARGIN, Tls,
+    DEFAULT_TAKEOVER_DELAY, DEFAULT_TTL, LeadershipOptions, SAFETY_MARGIN,
 };
 pub use protocol::{Compare, CompareOp, KeyValue, Leader, Op, OpReply, TxnReply};
 pub use settings::Settings;
 pub use term::TermState;
+pub use tls::{Pem, Tls};

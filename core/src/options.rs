@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::protocol::{Compare, check_compares_size, check_size};
+use crate::tls::Tls;
 
 /// How long a term lives without a renewal, by default: long enough to ride out an etcd leader change.
 pub const DEFAULT_TTL: Duration = Duration::from_secs(5);
@@ -42,15 +43,6 @@ pub struct ClientOptions {
     pub(crate) reread: Duration,
     pub(crate) endpoint_sync: Option<Duration>,
     pub(crate) seed: Option<u64>,
-}
-
-/// Certificates, PEM.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tls {
-    /// The authorities to trust; the system's own if `None`.
-    pub ca: Option<Vec<u8>>,
-    /// Our certificate and key, for mutual TLS.
-    pub identity: Option<(Vec<u8>, Vec<u8>)>,
 }
 
 impl ClientOptions {
@@ -131,9 +123,6 @@ impl ClientOptions {
         {
             return Err(Error::invalid("user", "must not be empty"));
         }
-        if let Some(tls) = &self.tls {
-            tls.validate()?;
-        }
         within("request_timeout", self.request_timeout, Duration::from_millis(10), Duration::from_secs(3600))?;
         within("reread_interval", self.reread, Duration::from_millis(100), Duration::from_secs(86_400))?;
         if let Some(interval) = self.endpoint_sync {
@@ -144,28 +133,6 @@ impl ClientOptions {
                 "drift",
                 format!("{} parts per million; at most 100,000 (10 %)", self.drift_ppm),
             ));
-        }
-        Ok(())
-    }
-}
-
-impl Tls {
-    /// A PEM without a certificate is silently "no CA" further down, so it is counted here.
-    fn validate(&self) -> Result<()> {
-        let has = |pem: &[u8], what: &str| {
-            let needle = format!("-----BEGIN {what}");
-            pem.windows(needle.len()).any(|part| part == needle.as_bytes())
-        };
-        if self.ca.as_ref().is_some_and(|ca| !has(ca, "CERTIFICATE")) {
-            return Err(Error::invalid("ca", "holds no PEM certificate"));
-        }
-        if let Some((cert, key)) = &self.identity {
-            if !has(cert, "CERTIFICATE") {
-                return Err(Error::invalid("cert", "holds no PEM certificate"));
-            }
-            if !(has(key, "PRIVATE KEY") || has(key, "RSA PRIVATE KEY") || has(key, "EC PRIVATE KEY")) {
-                return Err(Error::invalid("key", "holds no PEM private key"));
-            }
         }
         Ok(())
     }
@@ -387,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn s13_ttls_margins_and_certificates_are_checked_by_name() {
+    fn s13_ttls_and_margins_are_checked_by_name() {
         assert_eq!(argument(ttl_secs(Duration::ZERO)), "ttl");
         assert_eq!(argument(ttl_secs(Duration::from_secs(9_000_000_001))), "ttl");
         assert_eq!(ttl_secs(Duration::from_millis(1)).unwrap(), 1);
@@ -403,10 +370,5 @@ mod tests {
         assert_eq!(argument(options().request_timeout(Duration::ZERO).validate()), "request_timeout");
         assert_eq!(argument(options().endpoint_sync(Duration::from_millis(999)).validate()), "endpoint_sync");
         assert_eq!(argument(options().credentials("", "x").validate()), "user");
-        let junk = Tls {
-            ca: Some(b"junk".to_vec()),
-            identity: None,
-        };
-        assert_eq!(argument(options().tls(junk).validate()), "ca");
     }
 }

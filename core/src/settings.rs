@@ -1,8 +1,11 @@
 //! Where etcd is and how to reach it, as people write it: in arguments, in the environment, in files.
 //! Owns the names of the variables and what goes before what; limits are checked by `options`.
 
+use std::path::Path;
+
 use crate::error::{Error, Result};
-use crate::options::{ClientOptions, Tls};
+use crate::options::ClientOptions;
+use crate::tls::{Pem, Tls};
 
 /// Where etcd is when nobody says so.
 const DEFAULT_ENDPOINT: &str = "127.0.0.1:2379";
@@ -75,24 +78,24 @@ impl Settings {
         }
     }
 
-    /// The certificates, read from their files; `None` without a word about TLS.
+    /// The certificates' files; `None` without a word about TLS.
     ///
     /// # Errors
-    /// `InvalidArgument` names the certificate and the file that cannot be read.
+    /// `InvalidArgument`: a certificate without its key, or the other way round.
     pub fn tls(&self) -> Result<Option<Tls>> {
         let identity = match (&self.cert, &self.key) {
-            (Some(cert), Some(key)) => Some((read("tls_cert", cert)?, read("tls_key", key)?)),
+            (Some(cert), Some(key)) => Some((file(cert), file(key))),
             (None, None) => None,
             (Some(_), None) => return Err(Error::invalid("tls_cert", "needs its key too")),
             (None, Some(_)) => return Err(Error::invalid("tls_key", "needs its certificate too")),
         };
-        let ca = self.ca.as_deref().map(|ca| read("tls_ca", ca)).transpose()?;
+        let ca = self.ca.as_deref().map(file);
         let encrypted = self.endpoints.iter().any(|endpoint| endpoint.starts_with("https://"));
         let wanted = ca.is_some() || identity.is_some() || encrypted;
         Ok(wanted.then_some(Tls { ca, identity }))
     }
 
-    /// Options of a client, everything else at its default. Reads the files.
+    /// Options of a client, everything else at its default. Files are read when the client is made.
     ///
     /// # Errors
     /// As [`credentials`](Self::credentials) and [`tls`](Self::tls).
@@ -108,8 +111,8 @@ impl Settings {
     }
 }
 
-fn read(argument: &str, path: &str) -> Result<Vec<u8>> {
-    std::fs::read(path).map_err(|error| Error::invalid(argument, format!("{path}: {error}")))
+fn file(path: &str) -> Pem {
+    Path::new(path).into()
 }
 
 #[cfg(test)]
@@ -160,8 +163,9 @@ mod tests {
         assert_eq!(refused(Settings::default(), &[("LEADERSHIP_USER", "me")]).0, "user");
         assert_eq!(refused(Settings::default(), &[("LEADERSHIP_TLS_CERT", "f")]).0, "tls_cert");
         assert_eq!(refused(Settings::default(), &[("ETCDCTL_KEY", "f")]).0, "tls_key");
-        let (argument, why) = refused(Settings { ca: some("/no/such/file"), ..Settings::default() }, &[]);
-        assert!(argument == "tls_ca" && why.contains("/no/such/file"), "{argument}: {why}");
+        let absent = of(Settings { ca: some("/no/such/file"), ..Settings::default() }, &[]).options().unwrap();
+        let Err(Error::InvalidArgument { argument, why }) = crate::Client::with_options(absent) else { panic!("made") };
+        assert!(argument == "ca" && why.contains("/no/such/file"), "{argument}: {why}");
         let encrypted = of(Settings::default(), &[("LEADERSHIP_ENDPOINTS", "https://a:1")]);
         assert_eq!(encrypted.tls().unwrap(), Some(Tls::default()), "https alone trusts the system's authorities");
     }

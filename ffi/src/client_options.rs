@@ -1,9 +1,10 @@
 //! How to reach etcd and how careful to be, as C says it. Owns the setters; defaults and limits are the core's.
 
 use std::ffi::c_char;
+use std::path::Path;
 use std::time::Duration;
 
-use leadership_core::{ClientOptions, Result, Settings, Tls};
+use leadership_core::{ClientOptions, Pem, Result, Settings, Tls};
 
 use crate::args::{bytes, exclusive, give, invalid, millis, out, take, text};
 use crate::error::leadership_error;
@@ -20,6 +21,7 @@ pub struct leadership_client_options {
     request_timeout: Option<Duration>,
     drift_ppm: Option<u32>,
     reread: Option<Duration>,
+    endpoint_sync: Option<Duration>,
 }
 
 impl leadership_client_options {
@@ -44,6 +46,9 @@ impl leadership_client_options {
         }
         if let Some(interval) = self.reread {
             built = built.reread_interval(interval);
+        }
+        if let Some(interval) = self.endpoint_sync {
+            built = built.endpoint_sync(interval);
         }
         Ok(built)
     }
@@ -116,7 +121,7 @@ pub unsafe extern "C" fn leadership_client_options_set_ca(
     set(options, |options| {
         // SAFETY: NULL or readable for the length, as C promises.
         let pem = unsafe { bytes(pem, pem_len, "pem") }?;
-        options.tls.get_or_insert_default().ca = (!pem.is_empty()).then_some(pem);
+        options.tls.get_or_insert_default().ca = (!pem.is_empty()).then(|| pem.into());
         Ok(())
     })
 }
@@ -134,9 +139,43 @@ pub unsafe extern "C" fn leadership_client_options_set_identity(
         // SAFETY: each NULL or readable for its length, as C promises.
         let (cert, key) =
             unsafe { (bytes(cert_pem, cert_pem_len, "cert_pem")?, bytes(key_pem, key_pem_len, "key_pem")?) };
-        options.tls.get_or_insert_default().identity = Some((cert, key));
+        options.tls.get_or_insert_default().identity = Some((cert.into(), key.into()));
         Ok(())
     })
+}
+
+/// As leadership_client_options_set_ca, from a file, which is read again for each new connection.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn leadership_client_options_set_ca_file(
+    options: *mut leadership_client_options,
+    path: *const c_char,
+) -> *mut leadership_error {
+    set(options, |options| {
+        // SAFETY: NULL or text, as C promises.
+        let path = unsafe { text(path, "path") }?;
+        options.tls.get_or_insert_default().ca = Some(file(path));
+        Ok(())
+    })
+}
+
+/// As leadership_client_options_set_identity, from files, which are read again for each new connection: certificates are
+/// renewed by writing them anew.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn leadership_client_options_set_identity_files(
+    options: *mut leadership_client_options,
+    cert_path: *const c_char,
+    key_path: *const c_char,
+) -> *mut leadership_error {
+    set(options, |options| {
+        // SAFETY: each NULL or text, as C promises.
+        let (cert, key) = unsafe { (text(cert_path, "cert_path")?, text(key_path, "key_path")?) };
+        options.tls.get_or_insert_default().identity = Some((file(cert), file(key)));
+        Ok(())
+    })
+}
+
+fn file(path: &str) -> Pem {
+    Path::new(path).into()
 }
 
 /// Puts this prefix in front of every key, as etcd's namespace package does.
@@ -188,6 +227,19 @@ pub unsafe extern "C" fn leadership_client_options_set_reread_interval(
 ) -> *mut leadership_error {
     set(options, |options| {
         options.reread = Some(millis(ms));
+        Ok(())
+    })
+}
+
+/// Follows etcd's member list, read so often (1000 to 86400000) and soon after a fail-over; off unless set. The endpoints
+/// given to leadership_client_connect are never forgotten.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn leadership_client_options_set_endpoint_sync(
+    options: *mut leadership_client_options,
+    ms: u64,
+) -> *mut leadership_error {
+    set(options, |options| {
+        options.endpoint_sync = Some(millis(ms));
         Ok(())
     })
 }

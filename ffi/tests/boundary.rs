@@ -183,6 +183,9 @@ fn case_43_text_sizes_and_numbers() {
         ok(leadership_client_options_new(&mut options));
         refused(leadership_client_options_set_credentials(options, BAD_TEXT.as_ptr(), c"p".as_ptr()), "user");
         refused(leadership_client_options_set_credentials(options, c"u".as_ptr(), null()), "password");
+        refused(leadership_client_options_set_ca_file(options, BAD_TEXT.as_ptr()), "path");
+        refused(leadership_client_options_set_identity_files(options, c"c".as_ptr(), null()), "key_path");
+        refused(leadership_client_options_set_identity_files(options, null(), c"k".as_ptr()), "cert_path");
         for len in huge {
             refused(leadership_client_options_set_ca(options, key, len), "pem");
             refused(leadership_client_options_set_namespace(options, key, len), "prefix");
@@ -193,6 +196,12 @@ fn case_43_text_sizes_and_numbers() {
         refused(leadership_client_options_set_drift(options, u64::MAX), "drift");
         ok(leadership_client_options_set_drift(options, 100_001));
         refused(leadership_client_connect(server.endpoint.as_ptr(), options, &mut untouched()), "drift");
+        ok(leadership_client_options_set_drift(options, 10_000));
+        ok(leadership_client_options_set_endpoint_sync(options, 999));
+        refused(leadership_client_connect(server.endpoint.as_ptr(), options, &mut untouched()), "endpoint_sync");
+        ok(leadership_client_options_set_endpoint_sync(options, 1000));
+        ok(leadership_client_options_set_ca_file(options, c"/nowhere/ca.pem".as_ptr()));
+        refused(leadership_client_connect(server.endpoint.as_ptr(), options, &mut untouched()), "ca");
         ok(leadership_client_options_set_drift(options, 5));
         ok(leadership_client_options_set_request_timeout(options, u64::MAX));
         refused(leadership_client_connect(server.endpoint.as_ptr(), options, &mut untouched()), "request_timeout");

@@ -29,7 +29,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from datetime import timedelta
-from pathlib import Path
 
 from . import _atexit
 from ._errors import (
@@ -112,15 +111,17 @@ def connect(
     request_timeout: float | timedelta | None = None,
     drift: float | None = None,
     reread_interval: float | timedelta | None = None,
+    endpoint_sync: float | timedelta | None = None,
 ) -> Client:
     """A client of one etcd cluster; returns at once, `client.ready()` waits for a member.
 
     `endpoints`: "host:port", several of them with commas between or as a list; "https://host:port" encrypts.
     None: endpoints, user and certificates come from the environment where they are not said here (`LEADERSHIP_ENDPOINTS`,
     else 127.0.0.1:2379; `_USER`, `_PASSWORD`, `_TLS_CA`, `_TLS_CERT`, `_TLS_KEY`; and etcdctl's `ETCDCTL_...`).
-    `tls_*`: a file's path, or PEM as bytes. `namespace`: put in front of every key. `request_timeout`: of a call in all
-    (2 s). `drift`: by what share clock rates may differ (0.01). `reread_interval`: how often watched keys are read
-    again (15 s).
+    `tls_*`: a file's path, or PEM as bytes; files are read again for each new connection. `namespace`: put in front of
+    every key. `request_timeout`: of a call in all (2 s). `drift`: by what share clock rates may differ (0.01).
+    `reread_interval`: how often watched keys are read again (15 s). `endpoint_sync`: how often etcd's member list is
+    followed (never).
 
     Raises `InvalidArgument`, which names the argument.
     """
@@ -130,17 +131,14 @@ def connect(
         None if endpoints is None else list(endpoints),
         user=user,
         password=password,
-        tls_ca=_pem(tls_ca),
-        tls_cert=_pem(tls_cert),
-        tls_key=_pem(tls_key),
+        tls_ca=tls_ca,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
         namespace=namespace,
         request_timeout=request_timeout,
         drift=drift,
         reread_interval=reread_interval,
+        endpoint_sync=endpoint_sync,
     )
     _atexit.close_at_exit(client)
     return client
-
-
-def _pem(given: str | os.PathLike[str] | bytes | None) -> bytes | None:
-    return given if given is None or isinstance(given, bytes) else Path(given).read_bytes()

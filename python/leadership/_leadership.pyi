@@ -1,4 +1,5 @@
 # The types of the extension module; what each thing does is in its docstring.
+import os
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from types import TracebackType
@@ -20,13 +21,14 @@ class Client:
         *,
         user: str | None = None,
         password: str | None = None,
-        tls_ca: bytes | None = None,
-        tls_cert: bytes | None = None,
-        tls_key: bytes | None = None,
+        tls_ca: str | os.PathLike[str] | bytes | None = None,
+        tls_cert: str | os.PathLike[str] | bytes | None = None,
+        tls_key: str | os.PathLike[str] | bytes | None = None,
         namespace: _Text | None = None,
         request_timeout: _Seconds | None = None,
         drift: float | None = None,
         reread_interval: _Seconds | None = None,
+        endpoint_sync: _Seconds | None = None,
     ) -> Self: ...
     def ready(self, timeout: _Seconds | None = None) -> None: ...
     def get_leader(self, key: _Text) -> Leader | None: ...

@@ -41,20 +41,22 @@ impl Client {
 impl Client {
     #[new]
     #[pyo3(signature = (endpoints=None, *, user=None, password=None, tls_ca=None, tls_cert=None, tls_key=None,
-                        namespace=None, request_timeout=None, drift=None, reread_interval=None))]
+                        namespace=None, request_timeout=None, drift=None, reread_interval=None,
+                        endpoint_sync=None))]
     #[allow(clippy::too_many_arguments)] // keyword arguments of Python's
     fn new(
         py: Python<'_>,
         endpoints: Option<Vec<String>>,
         user: Option<String>,
         password: Option<String>,
-        tls_ca: Option<Vec<u8>>,
-        tls_cert: Option<Vec<u8>>,
-        tls_key: Option<Vec<u8>>,
+        tls_ca: Option<Bound<'_, PyAny>>,
+        tls_cert: Option<Bound<'_, PyAny>>,
+        tls_key: Option<Bound<'_, PyAny>>,
         namespace: Option<Bound<'_, PyAny>>,
         request_timeout: Option<Bound<'_, PyAny>>,
         drift: Option<f64>,
         reread_interval: Option<Bound<'_, PyAny>>,
+        endpoint_sync: Option<Bound<'_, PyAny>>,
     ) -> PyResult<Client> {
         let mut password = password;
         let (endpoints, mut options) = match endpoints {
@@ -79,6 +81,8 @@ impl Client {
             (None, Some(_)) => return Err(convert::invalid(py, "password", "needs a user")),
             (None, None) => {}
         }
+        let pem = |argument, given: Option<Bound<'_, PyAny>>| given.map(|given| convert::pem(argument, &given)).transpose();
+        let (tls_ca, tls_cert, tls_key) = (pem("tls_ca", tls_ca)?, pem("tls_cert", tls_cert)?, pem("tls_key", tls_key)?);
         let identity = match (tls_cert, tls_key) {
             (Some(cert), Some(key)) => Some((cert, key)),
             (None, None) => None,
@@ -104,6 +108,9 @@ impl Client {
         }
         if let Some(interval) = reread_interval {
             options = options.reread_interval(convert::duration("reread_interval", &interval)?);
+        }
+        if let Some(interval) = endpoint_sync {
+            options = options.endpoint_sync(convert::duration("endpoint_sync", &interval)?);
         }
         crate::log::tell(py)?;
         Ok(Client {

@@ -34,6 +34,17 @@ pub(crate) fn bytes(argument: &str, value: &Bound<'_, PyAny>) -> PyResult<Vec<u8
     Err(pyo3::exceptions::PyTypeError::new_err(format!("{argument}: str or bytes expected, not {}", type_name(value))))
 }
 
+/// PEM: bytes are the text itself, a path (text or path-like) is a file that is read again for new connections.
+pub(crate) fn pem(argument: &str, value: &Bound<'_, PyAny>) -> PyResult<leadership_core::Pem> {
+    if let Ok(text) = value.cast::<PyBytes>() {
+        return Ok(text.as_bytes().to_vec().into());
+    }
+    let path: std::path::PathBuf = value.extract().map_err(|_| {
+        pyo3::exceptions::PyTypeError::new_err(format!("{argument}: a path or bytes expected, not {}", type_name(value)))
+    })?;
+    Ok(path.into())
+}
+
 /// Seconds as a number, or a `timedelta`.
 pub(crate) fn duration(argument: &str, value: &Bound<'_, PyAny>) -> PyResult<Duration> {
     let seconds = if let Ok(seconds) = value.extract::<f64>() {

@@ -18,6 +18,10 @@ mod deadlines;
 mod watching;
 #[path = "cases/endpoints.rs"]
 mod endpoints;
+#[path = "cases/tls.rs"]
+mod tls;
+#[path = "cases/auth.rs"]
+mod auth;
 #[path = "cases/lease.rs"]
 mod lease;
 #[path = "cases/takeover.rs"]

@@ -12,6 +12,10 @@ fn failed(error: Error) -> Failure {
     Failure::other(format!("the demo's own client of etcd: {error}"))
 }
 
+fn read(path: &str) -> Result<Vec<u8>, Failure> {
+    std::fs::read(path).map_err(|error| Failure::Usage(format!("{path}: {error}")))
+}
+
 impl Stranger {
     pub(super) async fn connect(connection: &Connection) -> Result<Stranger, Failure> {
         let mut options = ConnectOptions::new().with_timeout(super::SOON);
@@ -19,14 +23,14 @@ impl Stranger {
             options = options.with_user(name, password);
         }
         let mut endpoints = connection.settings.endpoints.clone();
-        if let Some(tls) = connection.tls()? {
+        if connection.tls()?.is_some() {
             let mut with = etcd_client::TlsOptions::new();
-            with = match &tls.ca {
-                Some(ca) => with.ca_certificate(etcd_client::Certificate::from_pem(ca)),
+            with = match &connection.settings.ca {
+                Some(ca) => with.ca_certificate(etcd_client::Certificate::from_pem(read(ca)?)),
                 None => with.with_native_roots(),
             };
-            if let Some((cert, key)) = &tls.identity {
-                with = with.identity(etcd_client::Identity::from_pem(cert, key));
+            if let (Some(cert), Some(key)) = (&connection.settings.cert, &connection.settings.key) {
+                with = with.identity(etcd_client::Identity::from_pem(read(cert)?, read(key)?));
             }
             options = options.with_tls(with);
             // Without a scheme this client takes http:// for granted.

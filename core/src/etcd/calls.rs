@@ -236,10 +236,7 @@ impl Etcd {
                         repeated: false,
                     });
                 }
-                Err(Verdict::Token) if !std::mem::replace(&mut renewed, true) => {
-                    *endpoint.token.borrow_mut() = Token::Unknown;
-                    continue;
-                }
+                Err(Verdict::Token) if !std::mem::replace(&mut renewed, true) => continue,
                 Err(Verdict::Token) => denied(endpoint, "invalid auth token"),
                 Err(Verdict::Final(error)) => error,
                 Err(Verdict::ElsewhereUnapplied(message)) => Error::unavailable(message),
@@ -365,7 +362,6 @@ impl Etcd {
                 Err(Verdict::Final(error)) => return Err(Failure::Unknown(error.to_string())),
                 Err(Verdict::Token) => {
                     tokens_lost += 1;
-                    *endpoint.token.borrow_mut() = Token::Unknown;
                     if tokens_lost <= 2 {
                         continue;
                     }
@@ -425,7 +421,16 @@ impl Etcd {
                 self.observe(endpoint, body.header(), floor).map_err(Verdict::Final)?;
                 Ok(body)
             }
-            Ok(Err(status)) => Err(judge(endpoint, ask.key, &status)),
+            Ok(Err(status)) => Err(match judge(endpoint, ask.key, &status) {
+                Verdict::Token if self.credentials.is_none() => {
+                    Verdict::Final(denied(endpoint, "authentication is enabled: give a user and a password"))
+                }
+                Verdict::Token => {
+                    *endpoint.token.borrow_mut() = Token::Unknown;
+                    Verdict::Token
+                }
+                verdict => verdict,
+            }),
             Err(_) => Err(Verdict::Silent(format!("no answer within {bound:?}"))),
         }
     }
@@ -463,7 +468,7 @@ impl Etcd {
                 Token::NotNeeded
             }
             Ok(Err(status)) if status.code() == Code::InvalidArgument && status.source().is_none() => {
-                return Err(Verdict::Final(denied(endpoint, status.message())));
+                return Err(Verdict::Final(denied(endpoint, &format!("user {name:?}: {}", status.message()))));
             }
             Ok(Err(status)) => {
                 return Err(match judge(endpoint, b"", &status) {
@@ -497,11 +502,8 @@ fn judge(endpoint: &Endpoint, key: &[u8], status: &Status) -> Verdict {
     }
     let about = || format!("{}: {}: {}", endpoint.name, show(key), status.message());
     match status.code() {
-        Code::Unauthenticated => Verdict::Token,
+        _ if token_refused(status) => Verdict::Token,
         Code::PermissionDenied => Verdict::Final(Error::PermissionDenied { message: about() }),
-        Code::InvalidArgument if status.message().contains("user name is empty") => {
-            Verdict::Final(Error::PermissionDenied { message: about() })
-        }
         Code::InvalidArgument | Code::OutOfRange => Verdict::Final(Error::invalid("request", about())),
         // "requested lease not found": the lease, and with it the term, is gone.
         Code::NotFound => Verdict::Final(Error::NotLeader {
@@ -518,6 +520,14 @@ fn judge(endpoint: &Endpoint, key: &[u8], status: &Status) -> Verdict {
         // "request timed out", "leader changed", and whatever else: may have been applied.
         _ => Verdict::ElsewhereUnknown(message),
     }
+}
+
+/// Will another token do? etcd did not run what it refused so.
+pub(crate) fn token_refused(status: &Status) -> bool {
+    // Authentication was turned on after we asked for a token; a role changed since.
+    const OTHER_WORDS: [&str; 2] = ["user name is empty", "revision of auth store is old"];
+    status.source().is_none()
+        && (status.code() == Code::Unauthenticated || OTHER_WORDS.iter().any(|words| status.message().contains(words)))
 }
 
 fn never_sent(status: &Status) -> bool {

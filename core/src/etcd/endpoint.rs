@@ -2,32 +2,39 @@
 //! Owns building the connection and the metadata of a request; where a call goes is decided in `calls`.
 
 use std::cell::{Cell, RefCell};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tonic::metadata::MetadataValue;
-use tonic::transport::{Certificate, ClientTlsConfig, Endpoint as TonicEndpoint, Identity};
+use tonic::transport::Endpoint as TonicEndpoint;
 use tonic::{Request, metadata::Ascii};
 
+use super::dial::Dial;
 use super::wire::{Wire, boxed};
 use crate::error::{Error, Result};
-use crate::options::{ClientOptions, Tls, check_endpoint};
+use crate::options::{ClientOptions, check_endpoint};
+use crate::tls::Certificates;
 
 /// Without it a dropped SYN hangs the channel and all that is queued on it.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// … with TLS, which takes two more round trips.
+const TLS_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// etcd answers pings that come more often than every 5 s with GOAWAY.
 const PING_INTERVAL: Duration = Duration::from_secs(5);
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A connection that can be made later, inside the runtime that will drive it. Making it is checked without I/O.
 pub(crate) enum Plan {
-    Connect { name: String, endpoint: Box<TonicEndpoint> },
+    Connect { name: String, endpoint: Box<TonicEndpoint>, dial: Option<Dial> },
     Ready { name: String, wire: Wire },
 }
 
 /// How endpoints are connected to.
 #[derive(Clone)]
 pub(crate) struct Dialer {
-    tls: Option<Tls>,
+    certificates: Option<Arc<Certificates>>,
+    /// Every endpoint is encrypted, whatever it is called.
+    always: bool,
     /// Endpoints that the member list may name: never in the clear where all configured ones are encrypted, nor the
     /// other way round, for which nobody gave an authority.
     clear: bool,
@@ -35,14 +42,17 @@ pub(crate) struct Dialer {
 }
 
 impl Dialer {
-    /// Checks what there is to check without I/O.
-    pub(crate) fn of(options: &ClientOptions) -> Dialer {
-        let secure = |name: &String| options.tls.is_some() || is_https(name);
-        Dialer {
-            tls: options.tls.clone(),
-            clear: !options.endpoints.iter().any(secure),
-            encrypted: options.endpoints.iter().any(secure),
-        }
+    /// Reads and checks certificates; nothing is sent.
+    pub(crate) fn of(options: &ClientOptions) -> Result<Dialer> {
+        let always = options.tls.is_some();
+        let encrypted = always || options.endpoints.iter().any(|name| is_https(name));
+        let tls = options.tls.clone().unwrap_or_default();
+        Ok(Dialer {
+            certificates: if encrypted { Some(Certificates::load(&tls)?) } else { None },
+            always,
+            clear: !encrypted,
+            encrypted,
+        })
     }
 
     pub(crate) fn plans(&self, options: &ClientOptions) -> Result<Vec<Plan>> {
@@ -56,7 +66,28 @@ impl Dialer {
     }
 
     pub(crate) fn plan(&self, name: &str) -> Result<Plan> {
-        plan(name, self.tls.as_ref())
+        let host = address(name);
+        let certificates = self.certificates.as_ref().filter(|_| self.always || is_https(name));
+        // The scheme says how to connect, and that the channel is not to do by itself.
+        let bad = |error: &dyn std::fmt::Display| Error::invalid("endpoints", format!("{name:?}: {error}"));
+        let mut endpoint = TonicEndpoint::from_shared(format!("http://{host}"))
+            .map_err(|error| bad(&error))?
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(PING_INTERVAL)
+            .keep_alive_timeout(PING_TIMEOUT)
+            .keep_alive_while_idle(true);
+        let mut dial = None;
+        if let Some(certificates) = certificates {
+            dial = Some(Dial::new(host, certificates.clone())?);
+            let origin = format!("https://{host}").parse::<http::Uri>().map_err(|error| bad(&error))?;
+            endpoint = endpoint.connect_timeout(TLS_CONNECT_TIMEOUT).origin(origin);
+        }
+        Ok(Plan::Connect {
+            name: host.to_owned(),
+            endpoint: Box::new(endpoint),
+            dial,
+        })
     }
 }
 
@@ -67,36 +98,6 @@ fn is_https(url: &str) -> bool {
 /// `host:port` of an endpoint's URL, or of what was given as such.
 pub(crate) fn address(url: &str) -> &str {
     url.split_once("://").map_or(url, |(_, host)| host).trim_end_matches('/')
-}
-
-fn plan(name: &str, tls: Option<&Tls>) -> Result<Plan> {
-    let host = address(name);
-    let secure = tls.is_some() || is_https(name);
-    let uri = format!("{}://{host}", if secure { "https" } else { "http" });
-    let bad = |argument: &str, error: &dyn std::fmt::Display| Error::invalid(argument, format!("{name:?}: {error}"));
-    let mut endpoint = TonicEndpoint::from_shared(uri)
-        .map_err(|error| bad("endpoints", &error))?
-        .connect_timeout(CONNECT_TIMEOUT)
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(PING_INTERVAL)
-        .keep_alive_timeout(PING_TIMEOUT)
-        .keep_alive_while_idle(true);
-    if secure {
-        let mut config = ClientTlsConfig::new();
-        let tls = tls.cloned().unwrap_or_default();
-        config = match tls.ca {
-            Some(ca) => config.ca_certificate(Certificate::from_pem(ca)),
-            None => config.with_native_roots(),
-        };
-        if let Some((cert, key)) = tls.identity {
-            config = config.identity(Identity::from_pem(cert, key));
-        }
-        endpoint = endpoint.tls_config(config).map_err(|error| bad("tls", &error))?;
-    }
-    Ok(Plan::Connect {
-        name: host.to_owned(),
-        endpoint: Box::new(endpoint),
-    })
 }
 
 /// The token of a user on one member: etcd forgets it there when it was long not used there.
@@ -126,7 +127,8 @@ impl Endpoint {
     /// Must be called inside the runtime that will drive the connection. Connecting itself waits for the first call.
     pub(crate) fn open(plan: Plan) -> Endpoint {
         let (name, wire) = match plan {
-            Plan::Connect { name, endpoint } => (name, boxed(endpoint.connect_lazy())),
+            Plan::Connect { name, endpoint, dial: None } => (name, boxed(endpoint.connect_lazy())),
+            Plan::Connect { name, endpoint, dial: Some(dial) } => (name, boxed(endpoint.connect_with_connector_lazy(dial))),
             Plan::Ready { name, wire } => (name, wire),
         };
         Endpoint {

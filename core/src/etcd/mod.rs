@@ -3,6 +3,7 @@
 
 mod calls;
 mod cluster;
+mod dial;
 mod due;
 mod endpoint;
 mod extended;

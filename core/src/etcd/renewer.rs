@@ -12,7 +12,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::calls::{Ask, Etcd};
+use super::calls::{Ask, Etcd, token_refused};
 use super::endpoint::{Endpoint, Token};
 use super::renewals::{Action, ReadReply, Renewals};
 use super::streams::Step;
@@ -135,7 +135,7 @@ impl Renewer {
                 Err(error) => {
                     log::debug!("{}: the keepalive stream ended: {error}", endpoint.name);
                     // The stream keeps the token that it was opened with: a new one gets a new token.
-                    again = matches!(&error, Ended::Status(status) if status.code() == tonic::Code::Unauthenticated);
+                    again = matches!(&error, Ended::Status(status) if token_refused(status));
                     if again {
                         *endpoint.token.borrow_mut() = Token::Unknown;
                     }

@@ -10,7 +10,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
-use super::calls::Etcd;
+use super::calls::{Etcd, token_refused};
 use super::endpoint::Token;
 use super::level::Reader;
 use super::members::Kind;
@@ -22,6 +22,9 @@ use crate::term::TermShared;
 
 /// etcd's event type of a delete.
 const DELETE: i32 = 1;
+
+/// What a create is refused with when the stream's token is of no use (any more).
+const TOKEN_REFUSED: [&str; 2] = ["invalid auth token", "user name is empty"];
 
 /// Shared by the tasks of the I/O thread.
 pub(crate) struct Watcher {
@@ -165,7 +168,7 @@ impl Watcher {
                         if message.compact_revision == 0 && self.etcd.observe(&endpoint, header, None).is_err() {
                             break;
                         }
-                        if message.cancel_reason.contains("invalid auth token") {
+                        if TOKEN_REFUSED.iter().any(|words| message.cancel_reason.contains(words)) {
                             // The stream keeps the token it was opened with, for ever: a new one (ETCD-CLIENT "Auth").
                             *endpoint.token.borrow_mut() = Token::Unknown;
                             break;
@@ -175,7 +178,7 @@ impl Watcher {
                 }
                 Err(status) => {
                     log::debug!("{}: the watch stream ended: {}", endpoint.name, status.message());
-                    if status.code() == tonic::Code::Unauthenticated {
+                    if token_refused(&status) {
                         *endpoint.token.borrow_mut() = Token::Unknown;
                     }
                 }
