@@ -70,6 +70,18 @@ async fn an_empty_value_passes_nobodys_guard(world: &World) {
     assert_eq!(world.get("data").await.unwrap().value, b"1");
     term.txn().then([Op::put("data", "3")]).commit().await.unwrap();
     assert_eq!(world.get("data").await.unwrap().value, b"3");
+    // One that was sent while its term led, and arrives when another with the same empty value does: etcd refuses it.
+    let held = b.faults.hold(Target::txn_putting("data"), 1);
+    let mut commit = Box::pin(term.txn().then([Op::put("data", "4")]).commit());
+    until_reached(&held, &mut commit).await;
+    b.faults.silence_streams(Method::Watch); // or it would hear of the end, and say so without asking etcd
+    world.revoke(term.lease_id()).await;
+    let next = first.campaign(options("")).await.unwrap();
+    held.release();
+    let refused = commit.await;
+    assert!(matches!(refused, Err(Error::NotLeader { .. })), "{refused:?}");
+    assert_eq!(world.get("data").await.unwrap().value, b"3");
+    assert!(next.is_valid());
 }
 
 both_worlds!(an_empty_value_passes_nobodys_guard, case_23_an_empty_value_passes_nobodys_guard, case_23_live on V3_4);
