@@ -11,10 +11,11 @@ use crate::options::{RENEWALS_PER_TTL, Validity};
 use crate::protocol::KeyValue;
 use crate::term::{TermShared, TermState};
 
-/// Own keys in one confirming read: at least so many of the longest unseen (a read costs as much as 30 renewals,
-/// a further key little) …
+/// Own keys in one confirming read: at least so many of the longest unseen, and all that were not seen since the last
+/// renewal (a read costs as much as 30 renewals, a further key little; a key that waits for its turn holds its term's
+/// deadline back, which is missed when etcd stalls, case 44) …
 const KEYS_AT_LEAST: usize = 16;
-/// … and at most (etcd's limit of operations in a transaction is 128).
+/// … but no more (etcd's limit of operations in a transaction is 128).
 const KEYS_AT_MOST: usize = 126;
 
 struct Entry {
@@ -167,8 +168,9 @@ impl Terms {
         let mut shows = Shows::default();
         for (seen, id) in &self.unseen {
             let Some(entry) = self.terms.get(id) else { continue };
-            let due = show_at(*seen, entry.term.lease.ttl) <= now;
-            if shows.keys.len() >= KEYS_AT_LEAST && !due {
+            let ttl = entry.term.lease.ttl;
+            let due = show_at(*seen, ttl) <= now;
+            if shows.keys.len() >= KEYS_AT_LEAST && worth_showing_at(*seen, ttl) > now {
                 break;
             }
             if shows.keys.len() >= KEYS_AT_MOST {
@@ -184,6 +186,12 @@ impl Terms {
     }
 }
 
+/// A read for its sake alone is due.
 fn show_at(seen: BootTime, ttl: Duration) -> BootTime {
     seen.after(ttl * 2 / 5)
+}
+
+/// A read that is made anyway shows it too: about once a renewal, which comes every TTL/5.
+fn worth_showing_at(seen: BootTime, ttl: Duration) -> BootTime {
+    seen.after(ttl * 4 / 25)
 }

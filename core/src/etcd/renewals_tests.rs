@@ -370,6 +370,31 @@ async fn s15_no_extension_goes_beyond_the_ttl_after_the_key_was_last_shown_as_ou
     assert_eq!(term.deadline.at(), BootTime(shown.after(Duration::from_millis(LIVES)).0 & !63));
 }
 
+/// All renewals of a client that won a hundred keys at once fall together, and so do the reads: one a second. What the
+/// machine lives on when etcd stalls is what the deadlines have left then (case 44).
+#[tokio::test(start_paused = true)]
+async fn case_44_s15_many_terms_at_once_lose_no_validity_to_keys_that_were_not_shown() {
+    let mut bench = Bench::new();
+    let terms: Vec<_> = (1..=100)
+        .map(|id| {
+            let lease = bench.lease(id);
+            bench.term(id as u64, &lease)
+        })
+        .collect();
+    for round in 1..=5 {
+        bench.pass(1_000);
+        let sent = bench.now();
+        for lease in sends(&bench.step()) {
+            bench.reply(lease, 5, 1);
+        }
+        for read in reads(&bench.step()) {
+            bench.answer(read, 1, |term| ours(term as i64));
+        }
+        let least = terms.iter().map(|term| term.deadline.at()).min().unwrap();
+        assert!(least >= BootTime(sent.after(Duration::from_millis(LIVES)).0 & !63), "round {round}: {least:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_lease_past_its_deadline_is_never_sent() {
     let mut bench = Bench::new();
