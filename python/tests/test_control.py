@@ -220,7 +220,7 @@ def test_connect_without_endpoints_takes_the_environment(
     monkeypatch.setenv("LEADERSHIP_TLS_CA", "/no/such/file")
     with pytest.raises(leadership.InvalidArgument) as refused:
         leadership.connect()
-    assert refused.value.argument == "tls_ca" and "/no/such/file" in str(refused.value)
+    assert refused.value.argument == "ca" and "/no/such/file" in str(refused.value)
     with leadership.connect(server.endpoint) as given:  # then nothing of the environment counts
         given.ready(10)
 
