@@ -48,6 +48,12 @@ static void on_campaign(void *user_data, leadership_error *error, leadership_ter
 static void on_commit(void *user_data, leadership_error *error, leadership_txn_reply *answer) {
     (void)user_data, leadership_error_free(error), leadership_txn_reply_free(answer);
 }
+static void on_leader(void *user_data, leadership_error *error, leadership_leader *leader) {
+    (void)user_data, leadership_error_free(error), leadership_leader_free(leader);
+}
+static void on_lease(void *user_data, leadership_error *error, leadership_lease *granted) {
+    (void)user_data, leadership_error_free(error), leadership_lease_free(granted);
+}
 
 static void on_leader(void *user_data, leadership_error *error, leadership_leader *found) {
     (void)user_data, leadership_error_free(error), leadership_leader_free(found);
@@ -116,6 +122,8 @@ static void every_function(void) {
     says_forked(leadership_client_ready(client, PATIENCE_MS, NULL));
     says_forked(leadership_client_ready_start(client, NULL, on_done, NULL, NULL));
     says_forked(leadership_client_get_leader(client, key, key_len, PATIENCE_MS, NULL, &who));
+    says_forked(leadership_client_get_leader_start(client, key, key_len, NULL, on_leader, NULL, NULL));
+    says_forked(leadership_client_close_start(client, NULL, on_done, NULL, NULL));
     says_forked(leadership_new(client, key, key_len, NULL, &h));
     says_forked(leadership_keep(handle));
     says_forked(leadership_get_term(handle, &t));
@@ -125,7 +133,9 @@ static void every_function(void) {
     says_forked(leadership_reset(handle, PATIENCE_MS, NULL));
     says_forked(leadership_reset_start(handle, NULL, on_done, NULL, NULL));
     says_forked(leadership_delete_leader_key(handle, PATIENCE_MS, NULL));
+    says_forked(leadership_delete_leader_key_start(handle, NULL, on_done, NULL, NULL));
     says_forked(leadership_delete_leader_key_at(handle, 1, PATIENCE_MS, NULL));
+    says_forked(leadership_delete_leader_key_at_start(handle, 1, NULL, on_done, NULL, NULL));
     says_forked(leadership_set_lease(handle, lease));
     says_forked(leadership_get_lease(handle, &l));
     says_forked(leadership_get_client(handle, &c));
@@ -141,11 +151,14 @@ static void every_function(void) {
     says_forked(leadership_term_wait_lost_start(term, NULL, on_lost, NULL, NULL));
     says_forked(leadership_term_clone(term, &t));
     says_forked(leadership_txn_new(term, &x));
+    says_forked(leadership_leader_txn(handle, &x));
     says_forked(leadership_txn_commit(txn, PATIENCE_MS, NULL, &r));
     says_forked(leadership_txn_commit_start(txn, NULL, on_commit, NULL, NULL));
     says_forked(leadership_lease_grant(client, TTL_MS, "child", PATIENCE_MS, NULL, &l));
+    says_forked(leadership_lease_grant_start(client, TTL_MS, "child", NULL, on_lease, NULL, NULL));
     says_forked(leadership_lease_keep_alive(lease));
     says_forked(leadership_lease_close(lease, PATIENCE_MS, NULL));
+    says_forked(leadership_lease_close_start(lease, NULL, on_done, NULL, NULL));
     says_forked(leadership_lease_close(lease, PATIENCE_MS, NULL));
     says_forked(leadership_cancel_trigger(cancel));
     says_forked(leadership_client_close(client, PATIENCE_MS, NULL));
