@@ -86,11 +86,12 @@ fn case_15_members_come_go_and_move_on_3_7() {
     with_etcd(Etcd::options(Version::V3_7).members(3), case_15_members_come_go_and_move);
 }
 
-/// A member advertises what nobody hears on, another what a third one hears on: neither is taken.
+/// A member advertises what nobody hears on, another where a stranger's etcd answers: neither is taken.
 #[test]
 fn an_advertised_address_is_taken_only_if_that_member_answers_there() {
     with_etcd(Etcd::options(Version::V3_7).members(3), async |mut etcd: Etcd| {
-        etcd.advertise(1, &format!("http://{}", etcd.member(2).endpoint())).await.unwrap();
+        let stranger = Etcd::options(etcd.version()).flag("--initial-cluster-token=other").start().await.unwrap();
+        etcd.advertise(1, &format!("http://{}", stranger.member(0).endpoint())).await.unwrap();
         etcd.advertise(0, "http://127.0.0.1:1").await.unwrap();
         let client = syncing(&etcd, 0);
         let right = etcd.member(2).endpoint().to_owned();
