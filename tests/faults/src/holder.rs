@@ -10,6 +10,7 @@ use leadership_core::{
 };
 
 use crate::journal::Record;
+use crate::starved::Waits;
 
 /// Between two sweeps over all terms: the resolution of what is found.
 const SWEEP_EVERY: Duration = Duration::from_micros(500);
@@ -17,6 +18,8 @@ const SWEEP_EVERY: Duration = Duration::from_micros(500);
 const BEAT_EVERY: Duration = Duration::from_millis(20);
 /// No check for so long is worth a word.
 const GAP: Duration = Duration::from_millis(100);
+/// A thread of the library that waited for a processor for so long hears late of everything.
+const STARVED: Duration = Duration::from_millis(50);
 /// So many ended terms are still asked whether they say yes again.
 const ENDED_KEPT: usize = 2_000;
 
@@ -191,6 +194,7 @@ fn sample(inbox: &mpsc::Receiver<(String, TermHandle)>, records: &mpsc::Sender<R
     let mut ended: std::collections::VecDeque<Sampled> = std::collections::VecDeque::new();
     let mut last = clock.now();
     let mut beat = BootTime(0);
+    let mut waits = Waits::default();
     loop {
         running.extend(inbox.try_iter().map(|(key, term)| Sampled {
             key,
@@ -230,6 +234,13 @@ fn sample(inbox: &mpsc::Receiver<(String, TermHandle)>, records: &mpsc::Sender<R
         }
         if swept.since(beat) > BEAT_EVERY {
             beat = swept;
+            if waits.is_empty() {
+                waits = Waits::find();
+            }
+            let ns = waits.longest();
+            if u128::from(ns) > STARVED.as_nanos() {
+                let _ = records.send(Record::Starved { at: swept.0, ns });
+            }
             let valid = running.len() as u64;
             if records.send(Record::Beat { at: swept.0, valid }).is_err() {
                 return;

@@ -25,6 +25,8 @@ pub(crate) enum Record {
     Beat { at: u64, valid: u64 },
     /// No check was made between these two times: the holder did not run.
     Gap { from: u64, to: u64 },
+    /// Shortly before `at` a thread of the library waited so long for a processor.
+    Starved { at: u64, ns: u64 },
     /// A call failed otherwise than by another's leading.
     Failed { key: String, at: u64, what: String },
 }
@@ -49,6 +51,7 @@ impl Record {
             }
             Record::Beat { at, valid } => json!({"is": "beat", "at": at, "valid": valid}),
             Record::Gap { from, to } => json!({"is": "gap", "from": from, "to": to}),
+            Record::Starved { at, ns } => json!({"is": "starved", "at": at, "ns": ns}),
             Record::Failed { key, at, what } => json!({"is": "failed", "key": key, "at": at, "what": what}),
         }
     }
@@ -100,6 +103,10 @@ impl Record {
             "gap" => Record::Gap {
                 from: number("from")?,
                 to: number("to")?,
+            },
+            "starved" => Record::Starved {
+                at: number("at")?,
+                ns: number("ns")?,
             },
             "failed" => Record::Failed {
                 key: text("key")?,
@@ -154,6 +161,8 @@ pub struct Said {
     pub jeopardies: Vec<(u64, u64)>,
     /// When it did not run.
     pub gaps: Vec<(u64, u64)>,
+    /// When its library got no processor, and for how long, ns.
+    pub starved: Vec<(u64, u64)>,
     /// What failed, when.
     pub failures: Vec<(u64, String)>,
     /// The last beat.
@@ -202,6 +211,7 @@ impl Said {
                 }
             }
             Record::Gap { from, to } => self.gaps.push((from, to)),
+            Record::Starved { at, ns } => self.starved.push((at, ns)),
             Record::Failed { key, at, what } => self.failures.push((at, format!("{key}: {what}"))),
         }
     }
@@ -267,6 +277,7 @@ mod tests {
             Record::Jeopardy { key: key(), at: 9, remaining_ms: 10 },
             Record::Beat { at: 11, valid: 12 },
             Record::Gap { from: 13, to: 14 },
+            Record::Starved { at: 16, ns: 17 },
             Record::Failed { key: key(), at: 15, what: "no \"etcd\"".to_owned() },
         ];
         for record in all {

@@ -11,4 +11,5 @@ pub mod referee;
 pub mod report;
 pub mod rig;
 pub mod scenario;
+mod starved;
 pub mod verdict;

@@ -127,9 +127,8 @@ impl Plan {
             let from = rig.now();
             let played = scenario.play(&mut rig, false).await;
             let to = rig.now();
-            let silence = rig.referee.seen().longest_silence(from, to);
             for (group, row) in rows.iter_mut().enumerate() {
-                let line = row.add(&rig.judge(group, from, to), rig.jeopardies(group, from, to), silence);
+                let line = row.add(&rig.judge(group, from, to), rig.circumstances(group, from, to));
                 eprintln!("{line}");
                 raw.write(&[line])?;
             }

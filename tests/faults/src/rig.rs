@@ -45,6 +45,17 @@ pub struct Group {
     pub clients: usize,
 }
 
+/// What a verdict is to be read with.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Circumstances {
+    /// How often holders said that renewals fail.
+    pub jeopardies: usize,
+    /// The longest time without an answer from etcd to a linearizable read, ns.
+    pub silence: u64,
+    /// The longest time that the library of a holder waited for a processor, ns.
+    pub starved: u64,
+}
+
 /// A member's part at this moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -293,11 +304,20 @@ impl Rig {
         judge(&claims, &self.referee.seen(), from, to)
     }
 
-    /// How often holders of a group said jeopardy from `from` to `to`.
+    /// What else is to be known of that time.
     #[must_use]
-    pub fn jeopardies(&self, group: usize, from: u64, to: u64) -> usize {
-        let holders = self.holders.iter().filter(|holder| holder.group == group);
-        holders.map(|h| h.journal.said().jeopardies.iter().filter(|(at, _)| (from..=to).contains(at)).count()).sum()
+    pub fn circumstances(&self, group: usize, from: u64, to: u64) -> Circumstances {
+        let mut found = Circumstances {
+            silence: self.referee.seen().longest_silence(from, to),
+            ..Circumstances::default()
+        };
+        for holder in self.holders.iter().filter(|holder| holder.group == group) {
+            let said = holder.journal.said();
+            found.jeopardies += said.jeopardies.iter().filter(|(at, _)| (from..=to).contains(at)).count();
+            let starved = said.starved.iter().filter(|(at, _)| (from..=to).contains(at)).map(|(_, ns)| *ns);
+            found.starved = starved.max().unwrap_or(0).max(found.starved);
+        }
+        found
     }
 
     /// Cuts a member off from the other members, until [`mend`](Self::mend); clients still reach it.

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use leadership_faults::report::Row;
-use leadership_faults::rig::{Group, Rig, Role};
+use leadership_faults::rig::{Circumstances, Group, Rig, Role};
 use leadership_faults::scenario::{Expected, Scenario};
 use leadership_faults::verdict::{Lost, Verdict};
 use leadership_tests::etcd::Version;
@@ -35,18 +35,17 @@ fn short(version: Version) {
             let from = rig.now();
             scenario.play(&mut rig, true).await.unwrap();
             let to = rig.now();
-            let silence = rig.referee.seen().longest_silence(from, to);
-            look_at(scenario, version, &rig.judge(0, from, to), silence);
+            look_at(scenario, version, &rig.judge(0, from, to), rig.circumstances(0, from, to));
         }
     });
 }
 
-fn look_at(scenario: Scenario, version: Version, verdict: &Verdict, silence: u64) {
+fn look_at(scenario: Scenario, version: Version, verdict: &Verdict, around: Circumstances) {
     let mut row = Row {
         told_within: scenario.told_within(),
         ..Row::default()
     };
-    let (name, line) = (scenario.name(), row.add(verdict, 0, silence));
+    let (name, line) = (scenario.name(), row.add(verdict, around));
     eprintln!("{name} on etcd {version}: {line}");
     assert_eq!(row.broken(), "", "{name} on etcd {version}");
     assert_eq!(verdict.held, GROUP.keys, "{name}: each election was led");
@@ -57,7 +56,7 @@ fn look_at(scenario: Scenario, version: Version, verdict: &Verdict, silence: u64
         assert_eq!(verdict.lost.len(), GROUP.keys, "{name}: every term was lost");
     }
     // An election of etcd's own takes 1 to 2 s; two in a row may take more than a lease has left.
-    if scenario.expected() == Expected::Kept && u128::from(silence) < ETCD_IS_BACK_WITHIN.as_nanos() {
+    if scenario.expected() == Expected::Kept && u128::from(around.silence + around.starved) < ETCD_IS_BACK_WITHIN.as_nanos() {
         assert_eq!(verdict.lost, [], "{name}: no term was lost");
     }
     if scenario == Scenario::CutOff {
