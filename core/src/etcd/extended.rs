@@ -97,6 +97,17 @@ impl Terms {
         }
     }
 
+    /// A write of the holder's own, sent at `sent`, found the key as ours: as good as a read.
+    pub(crate) fn wrote(&mut self, id: u64, sent: BootTime) {
+        if let Some(entry) = self.terms.get_mut(&id)
+            && sent > entry.shown
+        {
+            self.unseen.remove(&(entry.shown, id));
+            entry.shown = sent;
+            self.unseen.insert((sent, id));
+        }
+    }
+
     /// A read begun at `begun` showed the key of a term. The reason if that is its end.
     pub(crate) fn shown(
         &mut self,

@@ -162,6 +162,9 @@ async fn move_key(io: &Rc<Io>, lease: &Arc<LeaseShared>, key: &Key, fresh: i64) 
             Ok(got) => match protocol::move_reply(&guard, fresh, &got.body) {
                 MoveReply::Moved { modified } => {
                     holding.seen(fresh, modified);
+                    if let Some(term) = &key.term {
+                        io.renewer.with(|machine, _| machine.moved_key(term.id, got.sent));
+                    }
                     log::debug!("{}: moved from lease {:x} to {fresh:x}", show(&guard.key), guard.lease);
                     return Where::Fresh;
                 }

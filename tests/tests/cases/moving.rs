@@ -8,6 +8,7 @@ use leadership_core::{Error, Lease, Leadership, Op, Reason, TermHandle, TermStat
 use leadership_testkit::{Access, Cluster, Held, Lost, Method, Target, Waking};
 use leadership_tests::etcd::{Etcd, Version};
 use leadership_tests::world::{Peer, World, live_with, record, simulated_with};
+use tonic::{Code, Status};
 
 use crate::keeping::{TTL, extended, lead};
 use crate::steps::{delayed, delaying, nothing_left, options, timed, until_reached};
@@ -514,6 +515,57 @@ async fn nothing_moves_without_cause(world: &World) {
 #[test]
 fn case_45_nothing_moves_without_cause_() {
     simulated_with(Cluster::builder().members(THREE), |world| Box::pin(nothing_moves_without_cause(world)));
+}
+
+/// The put is refused, again and again: the key stays where it is, and so does its lease, until it can be moved. Of a
+/// shared lease's keys one is refused for a while: the others wait for it on both leases.
+async fn a_move_that_is_refused(world: &World) {
+    let peer = world.peer(1);
+    let (lead, term) = lead(&peer, "k", "a").await;
+    let old = term.lease_id();
+    extended(world, &term).await;
+    peer.faults.refuse(Target::txn_putting("k"), 100);
+    change(world).await;
+    world
+        .until_within(TTL * 3, "it moved", async || {
+            etcd_keeps_it(world, &term);
+            term.lease_id() != old
+        })
+        .await;
+    world.until_within(SOON, "one lease is left", async || world.leases().await == [term.lease_id()]).await;
+    assert_eq!(world.get("k").await.unwrap().version, 2);
+    lead.reset().await.unwrap();
+
+    let lease = Lease::grant(&peer.client, TTL, "shared").await.unwrap();
+    lease.keep_alive().unwrap();
+    let mut kept = Vec::new();
+    for key in ["k", "k1", "k2"] {
+        let lead = peer.leadership(key);
+        lead.set_lease(Some(lease.clone())).unwrap();
+        let term = lead.campaign(options("a")).await.unwrap();
+        kept.push((lead, term));
+    }
+    let old = lease.id();
+    let denied = || Status::new(Code::PermissionDenied, "etcdserver: permission denied");
+    peer.faults.answer(Target::txn_putting("k1"), 20, denied());
+    change(world).await;
+    world.until_within(SOON, "two have moved", async || leases(&kept).iter().filter(|id| **id != old).count() == 2).await;
+    assert_eq!((world.leases().await.len(), lease.id()), (2, old), "both live");
+    world
+        .until_within(TTL * 2, "all have", async || {
+            still_lead(&kept);
+            leases(&kept).iter().all(|id| *id != old)
+        })
+        .await;
+    world.until_within(SOON, "one lease is left", async || world.leases().await == [lease.id()]).await;
+    world.pass(TTL * 2).await;
+    still_lead(&kept);
+    lease.close().await.unwrap();
+}
+
+#[test]
+fn case_54_a_move_that_is_refused_() {
+    simulated_with(Cluster::builder().members(THREE), |world| Box::pin(a_move_that_is_refused(world)));
 }
 
 /// The move is applied, and from then on etcd answers nothing: the term ends by itself before etcd lets the key go, on

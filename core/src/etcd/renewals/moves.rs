@@ -41,6 +41,11 @@ impl Renewals {
         true
     }
 
+    /// The key of a term was moved by a put sent at `sent`: it was the holder's then.
+    pub(crate) fn moved_key(&mut self, term: u64, sent: BootTime) {
+        self.terms.wrote(term, sent);
+    }
+
     /// Every key hangs on `stays` now, the fresh lease or, if none could be moved, the old one. The terms follow it
     /// alone, and the other is forgotten. If it has turned out to be gone meanwhile, those are returned that ended so.
     pub(crate) fn end_move(&mut self, goes: i64, stays: i64, now: BootTime) -> Vec<Arc<TermShared>> {
@@ -157,9 +162,29 @@ mod tests {
             assert!(term.deadline.valid() && term.lease.deadline.valid(), "who knows where the key is");
             assert!(term.deadline.at() <= at(granted), "and it is not extended");
             let now = bench.now();
+            bench.machine.moved_key(term.id, now);
             let lost = if moved { bench.machine.end_move(7, 8, now) } else { bench.machine.end_move(8, 7, now) };
             assert_eq!(lost.len(), usize::from(!moved));
             assert_eq!(term.lease.deadline.valid(), moved);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn case_54_s15_the_moves_own_put_shows_the_key() {
+        for shown in [false, true] {
+            let mut bench = Bench::of(1);
+            let lease = bench.lease(7);
+            let term = bench.term(1, &lease);
+            let taken = bench.now();
+            bench.pass(900); // no read has shown the key since it was taken
+            bench.lease(8);
+            let granted = bench.now();
+            assert!(bench.machine.begin_move(7, 8, granted));
+            if shown {
+                bench.machine.moved_key(term.id, granted);
+            }
+            bench.machine.end_move(7, 8, granted);
+            assert_eq!(term.deadline.at(), at(if shown { granted } else { taken }));
         }
     }
 }
