@@ -814,7 +814,7 @@ leadership_error *leadership_lease_close_start(const leadership_lease *lease,
 // True when the lease has ended, or may have; never false again. A local read of tens of nanoseconds. True for NULL.
 bool leadership_lease_is_expired(const leadership_lease *lease);
 
-// The lease's id in etcd. 0 for NULL.
+// The lease's id in etcd: another one when its keys have moved to a fresh lease, after an etcd leader change. 0 for NULL.
 int64_t leadership_lease_id(const leadership_lease *lease);
 
 // The TTL that etcd granted, which may be longer than what was asked for. 0 for NULL.
@@ -904,7 +904,7 @@ int64_t leadership_term_token(const leadership_term *term);
 // How long the term is valid without a further renewal, in nanoseconds; 0 once ended, and for NULL.
 uint64_t leadership_term_remaining_ns(const leadership_term *term);
 
-// The lease the key hangs on. 0 for NULL.
+// The lease the key hangs on: another one after an etcd leader change, in the same term. 0 for NULL.
 int64_t leadership_term_lease_id(const leadership_term *term);
 
 // The TTL that etcd granted. 0 for NULL.

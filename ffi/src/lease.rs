@@ -153,7 +153,7 @@ pub unsafe extern "C" fn leadership_lease_is_expired(lease: *const leadership_le
     unsafe { lease.as_ref() }.is_none_or(|lease| lease.lease.is_expired())
 }
 
-/// The lease's id in etcd. 0 for NULL.
+/// The lease's id in etcd: another one when its keys have moved to a fresh lease, after an etcd leader change. 0 for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn leadership_lease_id(lease: *const leadership_lease) -> i64 {
     // SAFETY: NULL or valid, as C promises.

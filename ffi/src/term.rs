@@ -77,7 +77,7 @@ pub unsafe extern "C" fn leadership_term_remaining_ns(term: *const leadership_te
     value(0, || term.map_or(0, |term| u64::try_from(term.term.remaining().as_nanos()).unwrap_or(u64::MAX)))
 }
 
-/// The lease the key hangs on. 0 for NULL.
+/// The lease the key hangs on: another one after an etcd leader change, in the same term. 0 for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn leadership_term_lease_id(term: *const leadership_term) -> i64 {
     // SAFETY: NULL or valid, as C promises.

@@ -43,7 +43,7 @@ impl Lease {
         Ok(self.core()?.is_expired())
     }
 
-    /// The lease's id.
+    /// The lease's id in etcd: another one when its keys have moved to a fresh lease, after an etcd leader change.
     #[getter]
     fn id(&self) -> PyResult<i64> {
         Ok(self.core()?.id())

@@ -64,7 +64,7 @@ impl Term {
         Ok(self.core()?.remaining().as_secs_f64())
     }
 
-    /// The lease the key hangs on.
+    /// The lease the key hangs on: another one after an etcd leader change, in the same term.
     #[getter]
     fn lease_id(&self) -> PyResult<i64> {
         Ok(self.core()?.lease_id())
