@@ -4,7 +4,7 @@
 use etcd_client::WatchOptions;
 use etcd_client::proto::{
     PbAuthDisableRequest, PbAuthEnableRequest, PbAuthRoleAddRequest,
-    PbAuthRoleGrantPermissionRequest, PbAuthUserAddRequest, PbAuthUserChangePasswordRequest,
+    PbAuthRoleGrantPermissionRequest, PbAuthRoleRevokePermissionRequest, PbAuthUserAddRequest, PbAuthUserChangePasswordRequest,
     PbAuthUserGrantRoleRequest, PbAuthUserRevokeRoleRequest, PbAuthenticateRequest,
     PbAuthenticateResponse, PbCompactionRequest, PbCompactionResponse, PbDeleteRequest,
     PbDeleteResponse, PbLeaseGrantRequest, PbLeaseGrantResponse, PbLeaseKeepAliveRequest,
@@ -146,6 +146,8 @@ impl Raw {
         role_add "/etcdserverpb.Auth/RoleAdd" PbAuthRoleAddRequest => Done;
         /// Auth.RoleGrantPermission
         role_permission "/etcdserverpb.Auth/RoleGrantPermission" PbAuthRoleGrantPermissionRequest => Done;
+        /// Auth.RoleRevokePermission
+        role_forbid "/etcdserverpb.Auth/RoleRevokePermission" PbAuthRoleRevokePermissionRequest => Done;
     }
 
     /// A linearizable read of one key.

@@ -25,6 +25,8 @@ struct Entry {
     /// When an extension was last confirmed.
     extended: BootTime,
     look: BootTime,
+    /// In `aside`, or in a read of such a group, and not in `unseen`.
+    aside: bool,
 }
 
 /// The terms, by id.
@@ -33,6 +35,8 @@ pub(crate) struct Terms {
     terms: HashMap<u64, Entry>,
     looks: BTreeSet<(BootTime, u64)>,
     unseen: BTreeSet<(BootTime, u64)>,
+    /// Terms whose read was denied: one of a group may not be read at least. Each is read by itself, from when on.
+    aside: Vec<(BootTime, Vec<u64>)>,
 }
 
 /// Keys for a confirming read.
@@ -55,6 +59,7 @@ impl Terms {
                 shown,
                 extended: now,
                 look: now,
+                aside: false,
                 term,
             },
         );
@@ -136,6 +141,58 @@ impl Terms {
         None
     }
 
+    /// A read of these terms' keys was denied, and etcd does not say for which: they are no longer read along with others,
+    /// but in halves, and the one that is left at its renewals' pace, until it is allowed or the term's deadline has come.
+    pub(crate) fn set_aside(&mut self, mut terms: Vec<u64>, now: BootTime) {
+        let mut next = now;
+        for id in &terms {
+            if let Some(entry) = self.terms.get_mut(id) {
+                self.unseen.remove(&(entry.shown, *id));
+                entry.aside = true;
+                if terms.len() == 1 {
+                    next = now.after(entry.term.lease.ttl / RENEWALS_PER_TTL);
+                }
+            }
+        }
+        let rest = terms.split_off(terms.len() / 2);
+        self.aside.extend([terms, rest].into_iter().filter(|half| !half.is_empty()).map(|half| (next, half)));
+    }
+
+    /// A read of these came to nothing, for another reason: those that were set aside still are.
+    pub(crate) fn aside_still(&mut self, terms: &[u64], now: BootTime) {
+        let aside = |id: &u64| self.terms.get(id).is_some_and(|entry| entry.aside);
+        let terms: Vec<_> = terms.iter().copied().filter(aside).collect();
+        if !terms.is_empty() {
+            self.aside.push((now, terms));
+        }
+    }
+
+    /// A term whose key was read takes part in the common reads (again).
+    pub(crate) fn take_back(&mut self, id: u64) {
+        if let Some(entry) = self.terms.get_mut(&id)
+            && std::mem::take(&mut entry.aside)
+        {
+            self.unseen.insert((entry.shown, id));
+        }
+    }
+
+    /// The keys of a group that was set aside, if one is due.
+    pub(crate) fn shows_aside(&mut self, now: BootTime) -> Option<Shows> {
+        while let Some(index) = self.aside.iter().position(|(at, _)| *at <= now) {
+            let mut shows = Shows::default();
+            for id in self.aside.swap_remove(index).1 {
+                if let Some(entry) = self.terms.get(&id).filter(|entry| entry.aside) {
+                    shows.terms.push(id);
+                    shows.keys.push(entry.term.holding.key.to_vec());
+                }
+            }
+            if !shows.terms.is_empty() {
+                return Some(shows);
+            }
+        }
+        None
+    }
+
     /// Looks at whom it is time to look at: shows jeopardy, and returns whoever is lost, forgotten here. `renewing` says
     /// whether a lease is being renewed.
     pub(crate) fn look(&mut self, now: BootTime, renewing: impl Fn(i64) -> bool) -> Vec<Arc<TermShared>> {
@@ -170,8 +227,9 @@ impl Terms {
 
     /// When the longest unseen key must be shown: so that a round takes less than half a TTL (S15).
     pub(crate) fn next_show(&self) -> Option<BootTime> {
-        let (seen, id) = self.unseen.first()?;
-        Some(show_at(*seen, self.terms.get(id)?.term.lease.ttl))
+        let first = self.unseen.first().and_then(|(seen, id)| Some(show_at(*seen, self.terms.get(id)?.term.lease.ttl)));
+        let aside = self.aside.iter().map(|(at, _)| *at).min();
+        [first, aside].into_iter().flatten().min()
     }
 
     /// The longest unseen keys, for one read. `busy` says which terms are in a read of this moment already.

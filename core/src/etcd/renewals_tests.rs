@@ -395,6 +395,69 @@ async fn case_44_s15_many_terms_at_once_lose_no_validity_to_keys_that_were_not_s
     }
 }
 
+/// One of a hundred keys may not be read any more: only its own term ends, at the deadline that S15 sets it.
+#[tokio::test(start_paused = true)]
+async fn s2_s15_case_09_a_key_that_may_not_be_read_stops_no_other_confirmation() {
+    const DENIED: u64 = 42;
+    let mut bench = Bench::new();
+    let terms: Vec<_> = (1..=100)
+        .map(|id| {
+            let lease = bench.lease(id);
+            bench.term(id as u64, &lease)
+        })
+        .collect();
+    let shown = bench.now();
+    let mut read = 0;
+    for _ in 0..1_200 {
+        bench.pass(10);
+        let mut actions = bench.step();
+        while !actions.is_empty() {
+            for lease in sends(&actions) {
+                bench.reply(lease, 5, 1);
+            }
+            for id in reads(&actions) {
+                read += 1;
+                if bench.machine.reads.terms_of(id).contains(&DENIED) {
+                    let now = bench.now();
+                    bench.machine.read_denied(id, now);
+                } else {
+                    bench.answer(id, 1, |term| ours(term as i64));
+                }
+            }
+            actions = bench.step();
+        }
+        for term in terms.iter().filter(|term| term.id != DENIED) {
+            assert!(term.deadline.at().since(bench.now()) > Duration::from_millis(3_000), "{} at {:?}", term.id, bench.now());
+        }
+    }
+    let denied = &terms[DENIED as usize - 1].deadline;
+    assert!(denied.at() <= shown.after(Duration::from_millis(LIVES)) && denied.lost().is_some());
+    assert!(read < 100, "{read} reads in 12 s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn s15_case_09_a_key_that_may_be_read_again_extends_its_term_again() {
+    let mut bench = Bench::new();
+    let lease = bench.lease(1);
+    let term = bench.term(1, &lease);
+    for ms in 0..8_000 {
+        bench.pass(1);
+        let actions = bench.step();
+        for lease in sends(&actions) {
+            bench.reply(lease, 5, 1);
+        }
+        for id in reads(&actions) {
+            if ms < 3_500 && !bench.machine.reads.terms_of(id).is_empty() {
+                let now = bench.now();
+                bench.machine.read_denied(id, now);
+            } else {
+                bench.answer(id, 1, |term| ours(term as i64));
+            }
+        }
+    }
+    assert!(term.deadline.at().since(bench.now()) > Duration::from_millis(3_000), "{:?}", term.deadline.at());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_lease_past_its_deadline_is_never_sent() {
     let mut bench = Bench::new();

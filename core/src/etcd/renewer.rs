@@ -18,6 +18,7 @@ use super::renewals::{Action, ReadReply, Renewals};
 use super::streams::Step;
 use super::wire::{Header, bidi};
 use crate::clock::{Alarm, BootTime};
+use crate::error::Error;
 use crate::protocol;
 use crate::term::TermShared;
 
@@ -206,10 +207,14 @@ impl Renewer {
             ..self.etcd.repeatable("confirming read", key)
         };
         let mut answer = None;
+        let mut denied = false;
         if let Some(endpoint) = self.etcd.members().at(member) {
             let begun = self.etcd.clock.now();
             match self.etcd.txn_at(&endpoint, ask, &txn).await {
                 Ok(got) => {
+                    if !keys.is_empty() && *key != any {
+                        self.etcd.any_key.borrow_mut().clone_from(key); // surely it may be read
+                    }
                     // With a token of a second sending the machine's beginning is the earlier one: safe, only less is shown.
                     answer = Some(ReadReply {
                         raft_term: got.header.raft_term,
@@ -217,11 +222,19 @@ impl Renewer {
                         keys: (0..keys.len()).map(|index| got.body.kvs(index).first().cloned()).collect(),
                     });
                 }
-                Err(failure) => log::debug!("{}: confirming read: {}", endpoint.name, failure.into_error()),
+                Err(failure) => {
+                    let error = failure.into_error();
+                    log::debug!("{}: confirming read: {error}", endpoint.name);
+                    denied = matches!(error, Error::PermissionDenied { .. });
+                }
             }
             log::trace!("{}: confirming read {read}: {:?}", endpoint.name, self.etcd.clock.now().since(begun));
         }
-        self.deliver(read, answer);
+        if denied {
+            self.with(|machine, now| machine.read_denied(read, now));
+        } else {
+            self.deliver(read, answer);
+        }
     }
 
     fn deliver(&self, read: u64, reply: Option<ReadReply>) {

@@ -14,9 +14,10 @@ use super::calls::{Etcd, token_refused};
 use super::endpoint::Token;
 use super::level::Reader;
 use super::members::Kind;
-use super::watches::{Action, Event, Level, Lost, Message, Watches};
+use super::watches::{Action, Event, Level, Lost, Message, Reply, Watches};
 use super::wire::{Header, Namespace, bidi};
 use crate::clock::{Alarm, BootTime};
+use crate::error::Error;
 use crate::protocol::{self, Key};
 use crate::term::TermShared;
 
@@ -227,15 +228,19 @@ impl Watcher {
         let reply = match self.etcd.read("read of watched keys", key, &txn).await {
             Ok(got) => {
                 let kvs = (0..keys.len()).map(|index| got.body.kvs(index).first().cloned()).collect();
-                Some((got.header.revision, kvs))
+                Reply::Found(got.header.revision, kvs)
             }
             Err(failure) => {
-                log::debug!("{}", failure.into_error());
-                None
+                let error = failure.into_error();
+                log::debug!("{error}");
+                match error {
+                    Error::PermissionDenied { message } => Reply::Denied(message),
+                    _ => Reply::Failed,
+                }
             }
         };
         let mut lost = Vec::new();
-        self.with(|machine, now, _| machine.read_done(read, reply, now, &mut lost));
+        self.with(|machine, now, out| machine.read_done(read, reply, now, out, &mut lost));
         self.tell(lost);
     }
 }

@@ -2,6 +2,7 @@
 //! A plain state machine fed with messages and time; `watcher` owns the stream and the reads it asks for.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,7 +34,7 @@ pub(crate) struct Level {
     /// Key present: the revision of the delete event that came directly before the event of its creation.
     /// Key absent: the revision of the delete event seen. `None` after a read, or with a gap.
     pub(crate) deleted: Option<i64>,
-    /// Nothing comes any more, and why.
+    /// Nothing comes for now, and why: the key may not be read. It is asked for again with the periodic reads.
     pub(crate) error: Option<Error>,
 }
 
@@ -62,6 +63,16 @@ pub(crate) struct Message {
     pub(crate) events: Vec<Event>,
 }
 
+/// What became of a read.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// The store's revision, and the keys in the order asked.
+    Found(i64, Vec<Option<KeyValue>>),
+    /// One of the keys at least may not be read; etcd does not say which.
+    Denied(String),
+    Failed,
+}
+
 /// Put, with the key as it is now, or delete at a revision.
 #[derive(Debug, Clone)]
 pub(crate) enum Event {
@@ -77,6 +88,8 @@ enum Phase {
     Creating(bool),
     Reading,
     Live,
+    /// Refused: asked for again with the periodic reads.
+    Denied,
 }
 
 struct Watched {
@@ -111,6 +124,10 @@ pub(crate) struct Watches {
     to_read: Vec<Key>,
     reread: Duration,
     reread_at: Option<BootTime>,
+    /// The last key read again: the next batch begins after it.
+    reread_last: Option<Key>,
+    /// In so many batches all keys were to be read again when `reread_at` was planned.
+    reread_batches: u32,
 }
 
 impl Watches {
@@ -132,6 +149,8 @@ impl Watches {
             to_read: Vec::new(),
             reread,
             reread_at: None,
+            reread_last: None,
+            reread_batches: 0,
         }
     }
 
@@ -191,6 +210,7 @@ impl Watches {
     pub(crate) fn forget_cluster(&mut self, now: BootTime) {
         for watched in self.keys.values_mut() {
             watched.floor = 0;
+            watched.phase = Phase::New;
             watched.level.modify(|level| {
                 *level = Level::default();
             });
@@ -223,7 +243,7 @@ impl Watches {
         self.probe = None;
         self.reopen_at = Some(now.after(pause));
         for watched in self.keys.values_mut() {
-            if watched.level.borrow().error.is_none() {
+            if watched.phase != Phase::Denied {
                 watched.phase = Phase::New;
             }
         }
@@ -273,9 +293,9 @@ impl Watches {
         if message.cancelled && !message.compacted {
             self.ids.remove(&id);
             if message.denied {
-                let what = format!("watch of {}: {}", crate::error::show(&watched.key), message.reason);
-                watched.level.modify(|level| level.error = Some(Error::PermissionDenied { message: what }));
-                watched.phase = Phase::Live; // for good: it is not asked for again
+                watched.denied("watch", &message.reason);
+                watched.phase = Phase::Denied;
+                watched.floor = 0; // when it is allowed again it begins anew, with a read
             } else {
                 watched.phase = Phase::New;
             }
@@ -299,23 +319,21 @@ impl Watches {
         }
     }
 
-    /// A read has answered with the store's revision and the keys in the order asked, or failed.
-    pub(crate) fn read_done(
-        &mut self,
-        read: u64,
-        reply: Option<(i64, Vec<Option<KeyValue>>)>,
-        now: BootTime,
-        lost: &mut Vec<Lost>,
-    ) {
+    /// A read has answered, or failed.
+    pub(crate) fn read_done(&mut self, read: u64, reply: Reply, now: BootTime, out: &mut Vec<Action>, lost: &mut Vec<Lost>) {
         let Some(keys) = self.reads.remove(&read) else { return };
-        let Some((revision, kvs)) = reply else {
-            // What waits for a read waits on; the periodic ones come again by themselves.
-            let waiting = keys.into_iter().filter(|key| {
-                self.keys.get(key).is_some_and(|watched| watched.phase == Phase::Reading)
-            });
-            self.to_read.extend(waiting);
-            self.reopen_at = Some(now.after(Duration::from_millis(50)));
-            return;
+        let (revision, kvs) = match reply {
+            Reply::Found(revision, kvs) => (revision, kvs),
+            Reply::Denied(reason) => return self.read_denied(keys, &reason, out),
+            Reply::Failed => {
+                // What waits for a read waits on; the periodic ones come again by themselves.
+                let waiting = keys.into_iter().filter(|key| {
+                    self.keys.get(key).is_some_and(|watched| watched.phase == Phase::Reading)
+                });
+                self.to_read.extend(waiting);
+                self.reopen_at = Some(now.after(Duration::from_millis(50)));
+                return;
+            }
         };
         for (key, kv) in keys.iter().zip(kvs) {
             if let Some(watched) = self.keys.get_mut(key) {
@@ -327,6 +345,20 @@ impl Watches {
         }
     }
 
+    /// One key that may not be read denies its whole transaction: halved until it is alone, and only that one told so.
+    fn read_denied(&mut self, mut keys: Vec<Key>, reason: &str, out: &mut Vec<Action>) {
+        if keys.len() > 1 {
+            let rest = keys.split_off(keys.len() / 2);
+            self.read(keys, out);
+            self.read(rest, out);
+        } else if let Some(watched) = keys.first().and_then(|key| self.keys.get_mut(key)) {
+            if watched.phase == Phase::Reading {
+                watched.phase = Phase::Live; // the watch is there, and may tell of the key yet
+            }
+            watched.denied("read", reason);
+        }
+    }
+
     /// Does what is due now. `jitter` in 0..1000 spreads the periodic reads. Returns when to come back at the latest.
     pub(crate) fn step(&mut self, now: BootTime, jitter: u64, out: &mut Vec<Action>) -> Option<BootTime> {
         if self.keys.is_empty() && self.creating.is_empty() {
@@ -334,19 +366,12 @@ impl Watches {
             return None;
         }
         self.check_stream(now);
+        self.reread(now, jitter, out);
         let paused = self.reopen_at.is_some_and(|at| at > now);
         if !paused {
             self.reopen_at = None;
             self.open_and_create(now, out);
             self.begin_reads(out);
-        }
-        let reread_at = *self.reread_at.get_or_insert_with(|| spread(now, self.reread, jitter));
-        if reread_at <= now {
-            self.reread_at = Some(spread(now, self.reread, jitter));
-            let keys: Vec<_> = self.keys.values().filter(|w| w.phase == Phase::Live).map(|w| w.key.clone()).collect();
-            for batch in keys.chunks(BATCH) {
-                self.read(batch.to_vec(), out);
-            }
         }
         self.probe_silence(now, out);
         self.next_wake(now)
@@ -356,6 +381,48 @@ impl Watches {
         let overdue = self.creating.front().is_some_and(|(_, asked)| now.since(*asked) >= ANSWER_BOUND);
         if overdue && now.since(self.heard) >= ANSWER_BOUND {
             self.fail(now);
+        }
+    }
+
+    /// The periodic reads, spread over the interval: a batch at a time, each key once in an interval (S11).
+    fn reread(&mut self, now: BootTime, jitter: u64, out: &mut Vec<Action>) {
+        let batches = u32::try_from(self.keys.len().div_ceil(BATCH)).unwrap_or(u32::MAX).max(1);
+        let next = spread(now, self.reread / batches, jitter);
+        // Many keys more than when the next batch was planned: it must not wait for as long as one alone would.
+        let grown = batches > self.reread_batches;
+        let at = match self.reread_at {
+            Some(at) if grown => at.min(next),
+            Some(at) => at,
+            None => next,
+        };
+        if at > now {
+            self.reread_at = Some(at);
+            self.reread_batches = batches;
+            return;
+        }
+        self.reread_at = Some(next);
+        self.reread_batches = batches;
+        let after = self.reread_last.take().map_or(Bound::Unbounded, Bound::Excluded);
+        let mut together = Vec::new();
+        let mut alone = Vec::new();
+        for (key, watched) in self.keys.range_mut::<Key, _>((after, Bound::Unbounded)).take(BATCH) {
+            self.reread_last = Some(key.clone());
+            match watched.phase {
+                // It would deny the others again.
+                Phase::Live if watched.level.borrow().error.is_some() => alone.push(key.clone()),
+                Phase::Live => together.push(key.clone()),
+                Phase::Denied => watched.phase = Phase::New,
+                Phase::New | Phase::Creating(_) | Phase::Reading => {}
+            }
+        }
+        if self.reread_last.as_ref() == self.keys.keys().next_back() {
+            self.reread_last = None; // the end: the next one begins at the beginning
+        }
+        if !together.is_empty() {
+            self.read(together, out);
+        }
+        for key in alone {
+            self.read(vec![key], out);
         }
     }
 
@@ -476,7 +543,19 @@ impl Watched {
         }
     }
 
+    /// The key may not be read: whoever waits for it is told, once.
+    fn denied(&mut self, what: &str, reason: &str) {
+        let key = &self.key;
+        self.level.modify_if(|level| {
+            let message = || format!("{what} of {}: {reason}", crate::error::show(key));
+            let new = level.error.is_none();
+            level.error.get_or_insert_with(|| Error::PermissionDenied { message: message() });
+            new
+        });
+    }
+
     fn read(&mut self, revision: i64, kv: Option<KeyValue>, lost: &mut Vec<Lost>) {
+        self.level.modify_if(|level| level.error.take().is_some()); // it is allowed again
         let known = kv.as_ref().map_or(revision, |kv| kv.mod_revision);
         let mut level = self.level.borrow().clone();
         let same = level.kv.as_ref().map(|kv| kv.mod_revision) == kv.as_ref().map(|kv| kv.mod_revision);

@@ -52,9 +52,57 @@ impl Bench {
     fn answer(&mut self, actions: &[Action], revision: i64, kv: Option<KeyValue>) {
         for action in actions {
             if let Action::Read { read, .. } = action {
-                self.machine.read_done(*read, Some((revision, vec![kv.clone()])), self.now, &mut Vec::new());
+                self.read_done(*read, Reply::Found(revision, vec![kv.clone()]));
             }
         }
+    }
+
+    fn read_done(&mut self, read: u64, reply: Reply) {
+        self.machine.read_done(read, reply, self.now, &mut self.out, &mut Vec::new());
+    }
+
+    /// A refusal of the oldest creation that is not answered.
+    fn refuse(&mut self) {
+        self.message(Message {
+            id: -1,
+            created: true,
+            cancelled: true,
+            denied: true,
+            reason: "etcdserver: permission denied".to_owned(),
+            ..Message::default()
+        });
+    }
+
+    /// So many keys `k…`, live and absent.
+    fn many(&mut self, count: usize) -> Vec<Reader<Level>> {
+        let levels = (0..count).map(|index| self.machine.subscribe(&Key::from(format!("k{index:04}").as_bytes()))).collect();
+        for action in self.step() {
+            if let Action::Create { id, .. } = action {
+                self.created(id);
+            }
+        }
+        for (read, keys) in reads(&self.step()) {
+            self.read_done(read, Reply::Found(1, vec![None; keys.len()]));
+        }
+        levels
+    }
+
+    /// Answers reads as etcd does when `denied` may not be read, until no more come. Which were read, and how often.
+    fn answer_denying(&mut self, actions: Vec<Action>, denied: &str) -> Vec<usize> {
+        let mut sizes = Vec::new();
+        let mut actions = actions;
+        while !reads(&actions).is_empty() {
+            for (read, keys) in reads(&actions) {
+                sizes.push(keys.len());
+                let reply = match keys.iter().any(|key| **key == *denied.as_bytes()) {
+                    true => Reply::Denied("permission denied".to_owned()),
+                    false => Reply::Found(5, vec![Some(kv(5, 5)); keys.len()]),
+                };
+                self.read_done(read, reply);
+            }
+            actions = self.step();
+        }
+        sizes
     }
 
     /// A key watched, created, and read as this at `revision`. Its id and level.
@@ -72,6 +120,11 @@ impl Bench {
 fn create(actions: &[Action]) -> (i64, i64) {
     let found = actions.iter().find_map(|a| if let Action::Create { id, start, .. } = a { Some((*id, *start)) } else { None });
     found.unwrap_or_else(|| panic!("no create in {actions:?}"))
+}
+
+fn reads(actions: &[Action]) -> Vec<(u64, Vec<Key>)> {
+    let read = |action: &Action| if let Action::Read { read, keys } = action { Some((*read, keys.clone())) } else { None };
+    actions.iter().filter_map(read).collect()
 }
 
 fn kv(create_revision: i64, mod_revision: i64) -> KeyValue {
@@ -177,16 +230,85 @@ fn a_refused_creation_is_told_by_its_place_not_its_id() {
     let other = bench.machine.subscribe(&Key::from(*b"b"));
     let actions = bench.step();
     assert_eq!(actions.iter().filter(|a| matches!(a, Action::Create { .. })).count(), 2);
-    bench.message(Message {
-        id: -1,
-        created: true,
-        cancelled: true,
-        denied: true,
-        reason: "etcdserver: permission denied".to_owned(),
-        ..Message::default()
-    });
+    bench.refuse();
     assert!(matches!(level.borrow().error, Some(Error::PermissionDenied { .. })));
     assert!(other.borrow().error.is_none());
+}
+
+#[test]
+fn case_09_a_refused_watch_is_asked_for_again_with_the_periodic_reads_and_begins_anew() {
+    let mut bench = Bench::new();
+    let level = bench.machine.subscribe(&Key::from(*b"k"));
+    bench.step();
+    bench.refuse();
+    bench.pass(2_000);
+    bench.machine.heard = bench.now; // no probing in this test
+    assert_eq!(bench.step(), [], "not at once");
+    for round in 0..3 {
+        bench.pass(18_001); // 15 s + 20 %
+        bench.machine.heard = bench.now;
+        let actions = bench.step();
+        assert!(matches!(actions[..], [Action::Create { start: 0, .. }]), "round {round}: {actions:?}");
+        assert!(level.borrow().error.is_some());
+        bench.refuse();
+    }
+    bench.pass(18_001);
+    bench.machine.heard = bench.now;
+    let id = create(&bench.step()).0;
+    bench.created(id);
+    let actions = bench.step();
+    bench.answer(&actions, 7, Some(kv(6, 6)));
+    let seen = level.borrow().clone();
+    assert!(seen.synced && seen.error.is_none() && seen.kv.is_some(), "{seen:?}");
+    bench.events(id, vec![Event::Delete { revision: 8 }]);
+    assert_eq!(level.borrow().deleted, Some(8));
+}
+
+#[test]
+fn s11_case_09_a_key_that_may_not_be_read_denies_no_other_its_periodic_read() {
+    let mut bench = Bench::new();
+    let levels = bench.many(100);
+    bench.machine.heard = BootTime(u64::MAX / 2);
+    bench.pass(18_001);
+    let actions = bench.step();
+    let sizes = bench.answer_denying(actions, "k0042");
+    assert!(sizes.len() <= 15, "halved: {sizes:?}");
+    for (index, level) in levels.iter().enumerate() {
+        let seen = level.borrow().clone();
+        assert_eq!((seen.error.is_some(), seen.kv.is_some()), (index == 42, index != 42), "{index}: {seen:?}");
+    }
+    // From then on it is read alone, until it may be read again.
+    bench.pass(18_001);
+    let actions = bench.step();
+    assert_eq!(bench.answer_denying(actions, "k0042"), [99, 1]);
+    bench.pass(18_001);
+    let actions = bench.step();
+    assert_eq!(bench.answer_denying(actions, "another"), [99, 1]);
+    assert!(levels[42].borrow().error.is_none() && levels[42].borrow().kv.is_some());
+    bench.pass(18_001);
+    let actions = bench.step();
+    assert_eq!(bench.answer_denying(actions, "another"), [100]);
+}
+
+#[test]
+fn s11_the_periodic_reads_are_spread_over_the_interval() {
+    let mut bench = Bench::new();
+    bench.many(10 * BATCH);
+    bench.machine.heard = BootTime(u64::MAX / 2);
+    let mut read = Vec::new();
+    for ms in 0..15_000 {
+        bench.pass(1);
+        for (id, keys) in reads(&bench.step()) {
+            read.push((ms, keys.clone()));
+            bench.read_done(id, Reply::Found(2, vec![None; keys.len()]));
+        }
+    }
+    let mut keys: Vec<_> = read.iter().flat_map(|(_, keys)| keys).collect();
+    assert!(read.windows(2).all(|pair| pair[1].0 - pair[0].0 >= 1_000), "one after the other");
+    let times = keys.len();
+    keys.sort_unstable();
+    keys.dedup();
+    assert_eq!((read.len(), keys.len(), times), (10, 10 * BATCH, 10 * BATCH), "each key once in the interval");
 }
 
 #[test]

@@ -4,14 +4,14 @@
 use std::time::Duration;
 
 use etcd_client::proto::{
-    PbAuthEnableRequest, PbAuthRoleAddRequest, PbAuthUserAddRequest, PbAuthUserChangePasswordRequest,
-    PbAuthUserGrantRoleRequest,
+    PbAuthEnableRequest, PbAuthRoleAddRequest, PbAuthRoleRevokePermissionRequest, PbAuthUserAddRequest,
+    PbAuthUserChangePasswordRequest, PbAuthUserGrantRoleRequest,
 };
-use leadership_core::{CampaignOptions, ClientOptions, Error, LeadershipOptions, WatchEnd};
+use leadership_core::{CampaignOptions, ClientOptions, Error, LeadershipOptions, Reason, TermState, WatchEnd};
 use leadership_testkit::{Access, Cluster, Method};
 use leadership_tests::etcd::{Etcd, Version};
 use leadership_tests::raw::{Grant, permission};
-use leadership_tests::world::{Peer, World, live_with, ok, simulated_with};
+use leadership_tests::world::{Peer, World, live_with, ok, record, simulated_with};
 use tonic::{Code, Status};
 
 /// How long a token lives after its last use.
@@ -184,4 +184,86 @@ fn case_09_an_old_auth_revision_is_no_mistake_of_the_callers() {
             assert_eq!(peer.faults.calls(Method::Authenticate), asked + 1);
         })
     });
+}
+
+/// `app` may use one more key, from now on.
+async fn allow(world: &World, key: &str) {
+    match &world.cluster {
+        Some(cluster) => cluster.allow("app", Access::ReadWrite, key, ""),
+        None => {
+            let root = world.stranger();
+            let root = root.with_token(ok(root.login("root", "rootpass").await));
+            ok(root.role_permission(permission("app", Grant::ReadWrite, key, "")).await);
+        }
+    }
+}
+
+/// A follower of a key that it may not read is told so, its neighbours on the same stream go on; once it is granted the
+/// key it hears of it, with the next periodic read.
+async fn case_09_a_watch_that_was_refused_recovers_after_a_grant(world: &World) {
+    enable(world).await;
+    let often = |options: ClientOptions| app(options).reread_interval(Duration::from_secs(2));
+    let (leader, waiting) = (world.peer_with(1, app), world.peer_with(2, often));
+    let (lead, term) = crate::keeping::lead(&leader, "k1", "a").await;
+    let allowed = follow(world, &waiting, "k1", 0).await;
+    let kept = waiting.leadership("x");
+    let refused = kept.watch(0).await;
+    assert!(matches!(&refused, Err(Error::PermissionDenied { message }) if message.contains("x: ")), "{refused:?}");
+    world.pass(Duration::from_secs(5)).await;
+    assert!(!allowed.is_finished() && term.is_valid(), "{term:?}");
+    assert!(matches!(kept.watch(0).await, Err(Error::PermissionDenied { .. })), "and again: still so");
+    allow(world, "x").await;
+    let heard = async || matches!(kept.watch(0).await, Ok(WatchEnd::Deleted { .. }));
+    world.until_within(Duration::from_secs(6), "the granted key is watched: nobody leads it", heard).await;
+    assert!(kept.campaign(CampaignOptions::new("b")).await.unwrap().is_valid());
+    assert!(!allowed.is_finished());
+    lead.reset().await.unwrap();
+    world.until("the neighbour hears of its end", async || allowed.is_finished()).await;
+}
+
+#[test]
+fn case_09_a_watch_that_was_refused_recovers_after_a_grant_() {
+    simulated_with(Cluster::builder(), |world| Box::pin(case_09_a_watch_that_was_refused_recovers_after_a_grant(world)));
+}
+
+#[test]
+fn case_09_a_watch_that_was_refused_recovers_after_a_grant_on_3_7() {
+    live_with(Etcd::options(Version::V3_7), |world| Box::pin(case_09_a_watch_that_was_refused_recovers_after_a_grant(world)));
+}
+
+/// The key of one of a client's terms may not be read any more: it ends when its deadline comes, as its key cannot be
+/// shown to be ours; the client's other term shares the confirming reads and the periodic ones, and goes on.
+async fn case_09_s15_a_key_that_may_not_be_read_costs_no_other_term(world: &World) {
+    enable(world).await;
+    allow(world, "y").await;
+    let peer = world.peer_with(1, |options| app(options).reread_interval(Duration::from_secs(2)));
+    let (_kept, kept) = crate::keeping::lead(&peer, "k1", "a").await;
+    let (_lost, lost) = crate::keeping::lead(&peer, "y", "a").await;
+    world.pass(Duration::from_secs(3)).await;
+    assert!(kept.is_valid() && lost.is_valid());
+    let root = world.stranger();
+    let root = root.with_token(ok(root.login("root", "rootpass").await));
+    let forbid = PbAuthRoleRevokePermissionRequest {
+        role: "app".to_owned(),
+        key: b"y".to_vec(),
+        ..Default::default()
+    };
+    ok(root.role_forbid(forbid).await);
+    ok(root.role_permission(permission("app", Grant::Write, "y", "")).await);
+    world.until("the term whose key may not be read is lost", async || lost.is_lost()).await;
+    assert_eq!(lost.lost_reason(), Some(Reason::Expired));
+    let said = record(&kept);
+    world.pass(crate::keeping::TTL * 3).await;
+    assert!(kept.is_valid(), "{kept:?}");
+    assert_eq!(*said.borrow(), [TermState::Leading], "not even in jeopardy");
+}
+
+#[test]
+fn case_09_s15_a_key_that_may_not_be_read_costs_no_other_term_() {
+    simulated_with(Cluster::builder(), |world| Box::pin(case_09_s15_a_key_that_may_not_be_read_costs_no_other_term(world)));
+}
+
+#[test]
+fn case_09_s15_a_key_that_may_not_be_read_costs_no_other_term_on_3_7() {
+    live_with(Etcd::options(Version::V3_7), |world| Box::pin(case_09_s15_a_key_that_may_not_be_read_costs_no_other_term(world)));
 }

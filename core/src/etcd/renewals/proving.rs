@@ -141,10 +141,12 @@ impl Renewals {
     pub(crate) fn read_done(&mut self, read: u64, reply: Option<ReadReply>, now: BootTime, out: &mut Vec<Action>) {
         let Some(read) = self.reads.end(read) else { return };
         let Some(reply) = reply else {
+            self.terms.aside_still(&read.terms, now);
             self.reads.failed(&read, self.streams.members());
             return;
         };
         for (id, kv) in read.terms.iter().zip(&reply.keys) {
+            self.terms.take_back(*id);
             let times = (now, self.slept);
             if let Some(reason) = self.terms.shown(*id, kv.as_ref(), reply.revision, read.begun, self.validity, times) {
                 self.end_term(*id, reason, out);
@@ -163,6 +165,15 @@ impl Renewals {
         }
         for stream in good {
             self.streams.confirmed(stream);
+        }
+    }
+
+    /// A confirming read was denied: a key that may not be read costs the others no confirmation.
+    pub(crate) fn read_denied(&mut self, read: u64, now: BootTime) {
+        let Some(read) = self.reads.end(read) else { return };
+        if !read.terms.is_empty() {
+            self.terms.set_aside(read.terms, now);
+            self.reads.at_once();
         }
     }
 
@@ -286,6 +297,12 @@ impl Renewals {
             let bound = (self.min_ttl() / GIVE_UP_READ).max(bound);
             out.push(Action::Read { read, member, keys, bound });
             wanted = more;
+        }
+        // Not before the others: what these are after is a denial, most likely.
+        while !self.reads.full() && let Some(Shows { terms, keys, .. }) = self.terms.shows_aside(now) {
+            let (read, member) = self.reads.begin(terms, now);
+            let bound = (self.min_ttl() / GIVE_UP_READ).max(bound);
+            out.push(Action::Read { read, member, keys, bound });
         }
     }
 }
