@@ -313,6 +313,11 @@ impl Client {
         Ok(())
     }
 
+    /// [`ensure_usable`](Self::ensure_usable) for what a closed client still answers.
+    pub(crate) fn ensure_not_forked(&self) -> Result<()> {
+        if self.forked() { Err(Error::Forked) } else { Ok(()) }
+    }
+
     pub(crate) fn is_same(&self, other: &Client) -> bool {
         Arc::ptr_eq(&self.inner, &other.inner)
     }

@@ -52,6 +52,9 @@ impl Cancel {
     }
 }
 
+/// Asks a loop to end in order.
+pub(crate) type EndLoop = Box<dyn Fn() -> Option<oneshot::Receiver<Result<()>>>>;
+
 /// What lives on the I/O thread. Nothing in it is locked.
 pub(crate) struct Io {
     pub(crate) etcd: Rc<Etcd>,
@@ -70,6 +73,8 @@ pub(crate) struct Io {
     /// Campaigns under way with a lease of the caller's, by lease (its address) and key.
     pub(crate) campaigns: RefCell<BTreeSet<(usize, Vec<u8>)>>,
     pub(crate) moves: Moves,
+    /// Loops that are asked to end in order before the client does: each says when it has; `None`: it has already.
+    pub(crate) loops: RefCell<BTreeMap<u64, EndLoop>>,
 }
 
 /// What a contender keeps between its calls: the watch of its key, and how to end what it is about.
@@ -87,7 +92,23 @@ impl Io {
         self.next_id.replace(self.next_id.get() + 1)
     }
 
-    pub(crate) fn close(&self, told: oneshot::Sender<Result<()>>) {
+    /// Ends the loops in order, which drains their terms, and then the client.
+    pub(crate) fn close(self: &Rc<Self>, told: oneshot::Sender<Result<()>>) {
+        let ending: Vec<_> = self.loops.borrow().values().filter_map(|end| end()).collect();
+        if ending.is_empty() {
+            self.close_now(told);
+            return;
+        }
+        let io = self.clone();
+        tokio::task::spawn_local(async move {
+            for ended in ending {
+                let _ = ended.await; // how its release went, whoever closed it hears; ours is counted below
+            }
+            io.close_now(told);
+        });
+    }
+
+    fn close_now(&self, told: oneshot::Sender<Result<()>>) {
         self.closing.borrow_mut().push(told);
         self.closed.store(true, Ordering::Release);
         self.close.notify_one();

@@ -25,15 +25,18 @@ mod blocking;
 mod client;
 mod clock;
 mod dispatch;
+mod elector;
 mod error;
 mod etcd;
 mod io;
 mod leadership;
 mod lease;
 mod moving;
+mod observer;
 mod options;
 mod pages;
 mod protocol;
+mod queue;
 mod release;
 mod resets;
 mod settings;
@@ -46,14 +49,17 @@ pub use blocking::{CancelToken, Interrupted, block_on};
 pub use client::{Client, Ended};
 pub use clock::{BootTime, Clock, VirtualClock};
 pub use dispatch::Dispatcher;
+pub use elector::{Elector, ElectorBuilder, ElectorEvent, ElectorEvents, ElectorState, Term};
 pub use error::{Error, Reason, Result};
 pub use etcd::Wire;
 pub use leadership::{GuardedTxn, Leadership, TermEvent, TermEvents, TermHandle, WatchEnd};
 pub use lease::Lease;
+pub use observer::{Observed, Observer};
 pub use options::{
     CampaignOptions, ClientOptions, DEFAULT_CAMPAIGN_WINDOW, DEFAULT_DRIFT_PPM, DEFAULT_REQUEST_TIMEOUT, DEFAULT_REREAD,
     DEFAULT_TAKEOVER_DELAY, DEFAULT_TTL, LeadershipOptions, SAFETY_MARGIN,
 };
+pub use queue::Election;
 pub use protocol::{Compare, CompareOp, KeyValue, Leader, Op, OpReply, TxnReply};
 pub use settings::Settings;
 pub use term::TermState;

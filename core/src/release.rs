@@ -14,14 +14,20 @@ use crate::io::Io;
 use crate::protocol::{self, Leader};
 use crate::term::{Released, TermShared, TermState};
 
-/// A term was found lost: announces it, once, and releases in the background what it held.
-pub(crate) fn lost(io: &Rc<Io>, term: &Arc<TermShared>) {
+/// Tells that a term is lost, once.
+pub(crate) fn announce(term: &TermShared) {
     let reason = term.deadline.lost().unwrap_or(Reason::Expired);
-    let first = term.state.change(|state| match state {
+    term.state.change(|state| match state {
         TermState::Lost(_) => None,
         _ => Some(TermState::Lost(reason)),
     });
-    if !first {
+}
+
+/// A term was found lost, and nothing is drained any more: announces it, and releases in the background what it held,
+/// once.
+pub(crate) fn lost(io: &Rc<Io>, term: &Arc<TermShared>) {
+    announce(term);
+    if !term.released.begin() {
         return;
     }
     io.renewer.with(|machine, _| machine.remove_term(term.id));
@@ -97,7 +103,11 @@ async fn delete_own(io: &Rc<Io>, term: &Arc<TermShared>) -> Released {
     let until = tokio::time::Instant::now() + term.lease.ttl * 2;
     let mut mark = term.may_mark.then_some(term.token);
     loop {
-        let txn = protocol::release(&term.holding.guard(), term.holding.modified(), mark);
+        let (guard, modified) = (term.holding.guard(), term.holding.modified());
+        let txn = match &term.queue {
+            Some(prefix) => protocol::leave(prefix, &guard, modified, mark),
+            None => protocol::release(&guard, modified, mark),
+        };
         match io.etcd.txn(io.etcd.repeatable("release", key), &txn).await {
             Ok(got) if got.body.succeeded => return Released::Yes,
             Ok(got) => match got.body.kvs(0).first() {

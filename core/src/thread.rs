@@ -70,6 +70,7 @@ pub(crate) async fn io_main(parts: Parts) {
         closed,
         releasing: watch::Sender::new(0),
         kept: RefCell::default(),
+        loops: RefCell::default(),
         campaigns: RefCell::default(),
         moves: Moves::default(),
     });

@@ -136,3 +136,39 @@ fn s5_one_of_two_ends_wins() {
         assert_eq!(model.lost(), Some(if mine { 3 } else { RESIGNED }));
     });
 }
+
+/// A drain latches the loss at once and for good, and renewals go on under it; they revive nothing that was seen
+/// invalid, and the reason told first stays.
+#[test]
+fn s9_a_drain_is_lost_at_once_and_extended_until_its_end() {
+    loom::model(|| {
+        let model = Model::new(DEADLINE - MARGIN - 1);
+        let (time, renewal) = (model.clone(), model.clone());
+        let time = thread::spawn(move || time.clock.store(DEADLINE + 1, Ordering::Release));
+        let renewal = thread::spawn(move || renewal.extend());
+        let drained = cell::drain(&model.word, RESIGNED, MARGIN, || model.now());
+        let seen = model.valid();
+        time.join().unwrap();
+        let extended = renewal.join().unwrap();
+        assert!(seen || !model.valid(), "invalid, then valid again");
+        assert!(!model.valid() || extended, "valid past its deadline without a renewal");
+        assert!(!drained || model.lost() == Some(RESIGNED), "the word of its holder stays");
+        cell::end(&model.word, 3);
+        assert!(!model.valid() && !model.view().draining);
+        assert!(!drained || model.lost() == Some(RESIGNED), "the reason told first stays");
+    });
+}
+
+/// Only a drain is extended once lost; and a drain does not begin after the loss.
+#[test]
+fn s9_a_drain_does_not_begin_after_the_loss() {
+    loom::model(|| {
+        let model = Model::new(DEADLINE - MARGIN);
+        let other = model.clone();
+        let other = thread::spawn(move || cell::drain(&other.word, RESIGNED, MARGIN, || other.now()));
+        assert_eq!(model.lost(), Some(EXPIRED));
+        assert!(!other.join().unwrap());
+        assert!(!model.extend());
+        assert!(!model.view().draining);
+    });
+}

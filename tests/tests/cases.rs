@@ -24,6 +24,12 @@ mod tls;
 mod auth;
 #[path = "cases/lease.rs"]
 mod lease;
+#[path = "cases/electing.rs"]
+mod electing;
+#[path = "cases/queueing.rs"]
+mod queueing;
+#[path = "cases/observing.rs"]
+mod observing;
 #[path = "cases/takeover.rs"]
 mod takeover;
 #[path = "cases/writing.rs"]

@@ -202,7 +202,7 @@ impl Terms {
         {
             self.looks.remove(&(at, id));
             let Some(entry) = self.terms.get_mut(&id) else { continue };
-            if entry.term.deadline.lost().is_some() {
+            if entry.term.deadline.over() {
                 lost.extend(self.remove(id));
                 continue;
             }

@@ -20,7 +20,7 @@ use super::wire::{Header, bidi};
 use crate::clock::{Alarm, BootTime};
 use crate::error::Error;
 use crate::protocol;
-use crate::term::TermShared;
+use crate::term::{LeaseShared, TermShared};
 
 /// Room for what the machine may have outstanding; a full channel is a stalled stream.
 const CHANNEL: usize = 4096;
@@ -71,6 +71,20 @@ impl Renewer {
         let answer = f(&mut machine, now);
         self.wake.notify_one();
         answer
+    }
+
+    /// Renews a lease once more, whatever is planned, and waits for the reply, for a while.
+    pub(crate) async fn renewed_once(&self, lease: &LeaseShared) {
+        let before = self.with(|machine, now| {
+            machine.renew_now(lease.id(), now);
+            machine.answered(lease.id())
+        });
+        let answered = async {
+            while self.with(|machine, _| machine.answered(lease.id())) == before {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        let _ = tokio::time::timeout(lease.ttl / 4, answered).await;
     }
 
     /// Runs until it is dropped.

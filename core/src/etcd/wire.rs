@@ -1,7 +1,7 @@
 //! The wire: our transaction types to etcd's messages and back, and the two stubs that send them.
 //! Owns every use of etcd's message types outside the streams; what to send is `protocol`'s.
 
-use etcd_client::CompareOp as PbOp;
+use etcd_client::{CompareOp as PbOp, SortOrder as PbSortOrder, SortTarget as PbSortTarget};
 use etcd_client::proto::*;
 use tonic::body::Body as TonicBody;
 use tonic::client::Grpc;
@@ -10,7 +10,7 @@ use tonic::codegen::tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 use tower::util::BoxCloneSyncService;
 
-use crate::protocol::{Compare, CompareOp, KeyValue, Op, OpKind, OpReply, Target, Txn, TxnReply};
+use crate::protocol::{Compare, CompareOp, KeyValue, Op, OpKind, OpReply, Pick, Target, Txn, TxnReply};
 
 /// What requests go out on: a connection, or a test server in process.
 pub type Wire = BoxCloneSyncService<http::Request<TonicBody>, http::Response<TonicBody>, StdError>;
@@ -180,13 +180,22 @@ impl Namespace {
                 range_end: self.add_end(range_end),
                 prev_kv: *previous,
             }),
-            OpKind::Get { key, range_end, limit, keys_only } => PbTxnOpRequest::RequestRange(PbRangeRequest {
-                key: self.add(key),
-                range_end: self.add_end(range_end),
-                limit: *limit,
-                keys_only: *keys_only,
-                ..PbRangeRequest::default()
-            }),
+            OpKind::Get { key, range_end, limit, pick } => {
+                let (order, target, newest) = match *pick {
+                    Pick::ByKey => (PbSortOrder::None, PbSortTarget::Key, 0),
+                    Pick::Oldest => (PbSortOrder::Ascend, PbSortTarget::Create, 0),
+                    Pick::NewestUpTo(revision) => (PbSortOrder::Descend, PbSortTarget::Create, revision),
+                };
+                PbTxnOpRequest::RequestRange(PbRangeRequest {
+                    key: self.add(key),
+                    range_end: self.add_end(range_end),
+                    limit: *limit,
+                    sort_order: order as i32,
+                    sort_target: target as i32,
+                    max_create_revision: newest,
+                    ..PbRangeRequest::default()
+                })
+            }
             OpKind::Txn(txn) => PbTxnOpRequest::RequestTxn(self.txn(txn)),
         };
         PbTxnRequestOp { request: Some(request) }

@@ -21,7 +21,7 @@ use crate::protocol::{self, Campaign, CampaignReply, Guard, KeyValue, Leader, Tx
 use crate::resets::Since;
 use crate::term::{Announced, Deadline, Holding, LeaseShared, Release, TermShared};
 
-pub(super) async fn campaign(
+pub(crate) async fn campaign(
     io: Rc<Io>,
     lead: Arc<LeadershipShared>,
     options: CampaignOptions,
@@ -65,10 +65,10 @@ pub(super) async fn campaign(
 }
 
 /// A term on its way to who campaigned for it. Dropped on the way (nobody waits for it any more), it is given up (S8).
-pub(super) struct Won(Option<(Arc<LeadershipShared>, Arc<TermShared>)>);
+pub(crate) struct Won(Option<(Arc<LeadershipShared>, Arc<TermShared>)>);
 
 impl Won {
-    pub(super) fn take(mut self) -> Option<Arc<TermShared>> {
+    pub(crate) fn take(mut self) -> Option<Arc<TermShared>> {
         Some(self.0.take()?.1)
     }
 }
@@ -344,7 +344,7 @@ impl Attempt {
                     return Ok((proven, deadline));
                 }
                 Some(_) => {}
-                None => self.renew_once(lease).await,
+                None => self.io.renewer.renewed_once(lease).await,
             }
         }
     }
@@ -413,20 +413,6 @@ impl Attempt {
         })
     }
 
-    /// The proof does not confirm the last renewal (another raft term): renew once more, and wait for the reply.
-    async fn renew_once(&self, lease: &LeaseShared) {
-        let before = self.io.renewer.with(|machine, now| {
-            machine.renew_now(lease.id(), now);
-            machine.answered(lease.id())
-        });
-        let answered = async {
-            while self.io.renewer.with(|machine, _| machine.answered(lease.id())) == before {
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
-        };
-        let _ = tokio::time::timeout(lease.ttl / 4, answered).await;
-    }
-
     fn renew_meanwhile(&mut self, lease: &LeaseShared) {
         self.io.renewer.with(|machine, _| {
             if !machine.is_renewing(lease.id()) {
@@ -465,6 +451,7 @@ impl Attempt {
         let term = Arc::new(TermShared {
             id: self.io.next_id(),
             holding: win.holding.clone(),
+            queue: None,
             value: options.value.clone(),
             token: win.holding.create,
             lease: lease.clone(),

@@ -64,8 +64,12 @@ impl GuardedTxn {
     pub async fn commit(self) -> Result<TxnReply> {
         self.client.ensure_usable()?;
         let key = &self.term.holding.key;
-        protocol::check_user_ops("then", key, &self.txn.then)?;
-        protocol::check_user_ops("or_else", key, &self.txn.otherwise)?;
+        for (argument, ops) in [("then", &self.txn.then), ("or_else", &self.txn.otherwise)] {
+            match &self.term.queue {
+                Some(prefix) => protocol::check_queue_ops(argument, prefix, ops)?,
+                None => protocol::check_user_ops(argument, key, ops)?,
+            }
+        }
         if self.txn.when.len() > protocol::MAX_USER_OPS {
             return Err(Error::invalid("when", format!("more than {} conditions", protocol::MAX_USER_OPS)));
         }

@@ -27,6 +27,10 @@ impl fmt::Debug for TermHandle {
 }
 
 impl TermHandle {
+    pub(crate) fn of(shared: Arc<TermShared>, client: Client) -> TermHandle {
+        TermHandle { shared, client }
+    }
+
     /// Authority, until the deadline: not ended, and before it. A local read of tens of nanoseconds, without lock,
     /// allocation or I/O. What it cannot promise: that it still holds when a packet sent now arrives elsewhere. That
     /// is what [`token`](Self::token) and [`txn`](Self::txn) are for.
@@ -89,7 +93,7 @@ impl TermHandle {
         self.shared.token
     }
 
-    /// The key of the election.
+    /// The key that is held: the election's own, or in a queue this term's place in it.
     #[must_use]
     pub fn key(&self) -> &[u8] {
         &self.shared.holding.key

@@ -26,6 +26,7 @@ use crate::resets::{Resets, Since};
 use crate::release;
 use crate::term::{Released, TermShared};
 
+pub(crate) use campaign::campaign;
 pub use events::{TermEvent, TermEvents};
 pub use guarded::GuardedTxn;
 pub use handle::TermHandle;
@@ -55,7 +56,7 @@ pub(crate) struct LeadershipShared {
     campaigning: AtomicU8,
     state: Mutex<State>,
     /// Bumped by everything that ends what is under way.
-    resets: Arc<Resets>,
+    pub(crate) resets: Arc<Resets>,
 }
 
 /// What only the callers' threads touch, and never for long.
@@ -65,7 +66,7 @@ pub(crate) struct State {
     lease: Option<Lease>,
     /// Handed in by the caller for the next campaigns, and never revoked here.
     set: Option<Lease>,
-    history: History,
+    pub(crate) history: History,
 }
 
 impl LeadershipShared {
@@ -85,7 +86,7 @@ impl LeadershipShared {
     }
 
     /// One campaign at a time. One that is being given up is waited for, as long as a call may take.
-    async fn campaigning(self: &Arc<Self>, io: &Io) -> Result<Campaigning> {
+    pub(crate) async fn campaigning(self: &Arc<Self>, io: &Io) -> Result<Campaigning> {
         let until = tokio::time::Instant::now() + io.etcd.timeout;
         loop {
             match self.campaigning.compare_exchange(IDLE, WANTED, Ordering::AcqRel, Ordering::Acquire) {
@@ -138,6 +139,11 @@ const GIVEN_UP: u8 = 2;
 
 static NEXT_ID: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
 
+/// A number for who watches a key, never used twice in a process.
+pub(crate) fn next_id() -> u64 {
+    NEXT_ID.fetch_add(1, Ordering::Relaxed)
+}
+
 impl fmt::Debug for Leadership {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Leadership")
@@ -170,7 +176,7 @@ impl Leadership {
         client.send(move |io| *io.etcd.any_key.borrow_mut() = any);
         Ok(Leadership {
             shared: Arc::new(LeadershipShared {
-                id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+                id: next_id(),
                 client: client.clone(),
                 key: key.into(),
                 primary: AtomicBool::new(options.primary_watch),
@@ -478,7 +484,7 @@ impl Drop for Leadership {
 }
 
 /// A campaign under way, until dropped.
-struct Campaigning(Arc<LeadershipShared>);
+pub(crate) struct Campaigning(Arc<LeadershipShared>);
 
 impl Drop for Campaigning {
     fn drop(&mut self) {

@@ -69,10 +69,10 @@ impl Key {
     /// Is it still held? A term that was lost is being released.
     fn held(&self, io: &Io, lease: &Arc<LeaseShared>) -> bool {
         match &self.term {
-            Some(term) => term.deadline.lost().is_none(),
+            Some(term) => !term.deadline.over(),
             None => {
                 let led = io.renewer.with(|machine, _| machine.terms_on(lease));
-                let led = led.iter().any(|term| Arc::ptr_eq(&term.holding, &self.holding) && term.deadline.lost().is_none());
+                let led = led.iter().any(|term| Arc::ptr_eq(&term.holding, &self.holding) && !term.deadline.over());
                 led || io.moves.won_on(lease).iter().any(|holding| Arc::ptr_eq(holding, &self.holding))
             }
         }
@@ -222,7 +222,7 @@ async fn end(
         return Outcome::Moved;
     }
     // A term that was lost meanwhile is being released, on whichever lease its key hangs: that comes first.
-    for term in keys.iter().filter_map(|key| key.term.as_ref()).filter(|term| term.deadline.lost().is_some()) {
+    for term in keys.iter().filter_map(|key| key.term.as_ref()).filter(|term| term.deadline.over()) {
         term.released.wait().await;
     }
     if !closed() {

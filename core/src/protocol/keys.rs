@@ -28,8 +28,13 @@ pub(crate) fn registration_key(key: &[u8], lease: i64) -> Vec<u8> {
 
 /// A key that an election may have.
 pub(crate) fn check_election_key(key: &[u8]) -> Result<()> {
+    check_name("key", key)
+}
+
+/// A key or prefix that an election may have, by the name of the argument.
+pub(super) fn check_name(argument: &str, key: &[u8]) -> Result<()> {
     if key.is_empty() {
-        return Err(Error::invalid("key", "must not be empty"));
+        return Err(Error::invalid(argument, "must not be empty"));
     }
     if key.len() > MAX_KEY {
         return Err(Error::invalid("key", format!("{} bytes; at most {MAX_KEY}", key.len())));
@@ -37,14 +42,14 @@ pub(crate) fn check_election_key(key: &[u8]) -> Result<()> {
     for ending in RESERVED {
         if key.ends_with(ending) {
             return Err(Error::invalid(
-                "key",
+                argument,
                 format!("{} ends in {}, a name that belongs to another election", show(key), show(ending)),
             ));
         }
     }
     if key.windows(REGISTRATIONS.len()).any(|part| part == REGISTRATIONS) {
         return Err(Error::invalid(
-            "key",
+            argument,
             format!("{} contains {}, where candidates register", show(key), show(REGISTRATIONS)),
         ));
     }
@@ -53,6 +58,11 @@ pub(crate) fn check_election_key(key: &[u8]) -> Result<()> {
 
 /// The operations of a user in one branch of a guarded transaction.
 pub(crate) fn check_user_ops(argument: &str, election: &[u8], ops: &[Op]) -> Result<()> {
+    check_ops(argument, election, ops, |key, end| touches_election(election, key, end))
+}
+
+/// The same, for whatever keys are the election's own.
+pub(super) fn check_ops(argument: &str, election: &[u8], ops: &[Op], own: impl Fn(&[u8], &[u8]) -> bool) -> Result<()> {
     if ops.len() > MAX_USER_OPS {
         return Err(Error::invalid(
             argument,
@@ -71,7 +81,7 @@ pub(crate) fn check_user_ops(argument: &str, election: &[u8], ops: &[Op]) -> Res
         if key.is_empty() {
             return Err(Error::invalid(argument, "an operation on an empty key"));
         }
-        if writes && touches_election(election, key, end) {
+        if writes && own(key, end) {
             return Err(Error::invalid(
                 argument,
                 format!(
@@ -95,7 +105,7 @@ fn touches_election(election: &[u8], key: &[u8], end: &[u8]) -> bool {
 }
 
 /// Ranges as etcd writes them: an empty end is the single key, `\0` is to the end of the store.
-fn overlap(a: &[u8], a_end: &[u8], b: &[u8], b_end: &[u8]) -> bool {
+pub(super) fn overlap(a: &[u8], a_end: &[u8], b: &[u8], b_end: &[u8]) -> bool {
     before_end(a, b, b_end) && before_end(b, a, a_end)
 }
 

@@ -3,12 +3,16 @@
 
 mod keys;
 mod moving;
+mod queue;
 mod size;
 mod takeover;
 mod transactions;
 
 pub(crate) use keys::{MAX_USER_OPS, check_election_key, check_user_ops, mark_key, registration_key};
 pub(crate) use moving::{MoveReply, move_reply, move_to};
+pub(crate) use queue::{
+    QueueView, check_queue_ops, check_queue_prefix, join, joined, leave, look, look_reply, participants, queue_key, queue_leader,
+};
 pub(crate) use size::{check_compares_size, check_ops_size, check_size};
 pub(crate) use takeover::{Mark, leads_at_once};
 pub(crate) use transactions::{
@@ -98,10 +102,21 @@ pub struct Op(pub(crate) OpKind);
 pub(crate) enum OpKind {
     Put { key: Vec<u8>, value: Vec<u8>, lease: i64 },
     Delete { key: Vec<u8>, range_end: Vec<u8>, previous: bool },
-    Get { key: Vec<u8>, range_end: Vec<u8>, limit: i64, keys_only: bool },
     /// Puts a key that exists under another lease, and keeps its value.
     Rehang { key: Vec<u8>, lease: i64 },
+    Get { key: Vec<u8>, range_end: Vec<u8>, limit: i64, pick: Pick },
     Txn(Txn),
+}
+
+/// Which keys of a range a Get returns, and in which order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Pick {
+    #[default]
+    ByKey,
+    /// By creation, the oldest first.
+    Oldest,
+    /// By creation, the newest first, of those created at or before this revision.
+    NewestUpTo(i64),
 }
 
 impl Op {
@@ -144,7 +159,7 @@ impl Op {
             key: key.into(),
             range_end: Vec::new(),
             limit: 0,
-            keys_only: false,
+            pick: Pick::ByKey,
         })
     }
 
@@ -155,7 +170,16 @@ impl Op {
             range_end: prefix_end(&key),
             key,
             limit,
-            keys_only: false,
+            pick: Pick::ByKey,
+        })
+    }
+
+    fn pick(prefix: &[u8], pick: Pick, limit: i64) -> Op {
+        Op(OpKind::Get {
+            key: prefix.to_vec(),
+            range_end: prefix_end(prefix),
+            limit,
+            pick,
         })
     }
 

@@ -3,7 +3,8 @@
 
 /// Low bits of the word; the deadline keeps the others, rounded down to 64 ns.
 const LOST: u64 = 1;
-/// Bit 1 is kept for a drain, during which extensions count although the term is lost.
+/// A drain: extensions count although the term is lost, so that work can be finished under authority (S9).
+const DRAIN: u64 = 2;
 const REASON_SHIFT: u32 = 2;
 const REASON: u64 = 0b1111 << REASON_SHIFT;
 const DEADLINE: u64 = !0b11_1111;
@@ -23,6 +24,8 @@ pub(crate) struct View {
     pub(crate) deadline: u64,
     /// `lost` is latched.
     pub(crate) lost: bool,
+    /// Lost by a word of its holder, and still extended.
+    pub(crate) draining: bool,
     /// The number of the reason, once lost; 0 with `deadline == 0` is a word that a fork wiped.
     pub(crate) reason: u8,
 }
@@ -32,6 +35,7 @@ pub(crate) fn view(word: u64) -> View {
     View {
         deadline: word & DEADLINE,
         lost: word & LOST != 0 || word & DEADLINE == 0,
+        draining: word & DRAIN != 0 && word & DEADLINE != 0,
         reason: ((word & REASON) >> REASON_SHIFT) as u8,
     }
 }
@@ -92,13 +96,31 @@ pub(crate) fn lost(
     }
 }
 
-/// Moves the deadline, forward or back, unless the term was lost or has ended. True if it now stands.
+/// Latches `lost` with the authority left as it is, and extended on (S9). False if the term was lost or has ended by then.
+pub(crate) fn drain(word: &impl Word, reason: u8, margin: u64, now: impl Fn() -> u64) -> bool {
+    let mut seen = word.load();
+    loop {
+        let deadline = seen & DEADLINE;
+        if deadline == 0 || seen & LOST != 0 || now() >= deadline.saturating_sub(margin) {
+            return false;
+        }
+        match word.replace(seen, deadline | LOST | DRAIN | reason_bits(reason)) {
+            Ok(()) => return true,
+            Err(found) => seen = found,
+        }
+    }
+}
+
+/// Moves the deadline, forward or back, unless the term was lost (but for a drain) or has ended. True if it now stands.
 /// A deadline below the present one is taken too: the caller has learnt that less is safe.
 pub(crate) fn set_deadline(word: &impl Word, deadline: u64, margin: u64, now: impl Fn() -> u64) -> bool {
     let mut seen = word.load();
     loop {
         let current = seen & DEADLINE;
-        if current == 0 || seen & LOST != 0 || now() >= current.saturating_sub(margin) {
+        let frozen = seen & LOST != 0 && seen & DRAIN == 0;
+        // A drain has announced its loss already: nothing is announced before the deadline any more.
+        let margin = if seen & DRAIN != 0 { 0 } else { margin };
+        if current == 0 || frozen || now() >= current.saturating_sub(margin) {
             return false;
         }
         match word.replace(seen, (deadline & DEADLINE) | (seen & !DEADLINE)) {

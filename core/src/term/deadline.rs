@@ -61,9 +61,10 @@ impl Deadline {
         BootTime(cell::view(cell::Word::load(&self.word)).deadline)
     }
 
-    /// When `lost` will be latched if nothing extends it.
+    /// When it will be over if nothing extends it: `lost` is latched then, or, in a drain, authority ends.
     pub(crate) fn lost_at(&self) -> BootTime {
-        BootTime(self.at().0.saturating_sub(self.margin))
+        let view = cell::view(cell::Word::load(&self.word));
+        BootTime(view.deadline.saturating_sub(if view.draining { 0 } else { self.margin }))
     }
 
     /// Moves the deadline unless it was lost or has passed. `now` and `slept` (the machine's suspended time) are the
@@ -81,6 +82,16 @@ impl Deadline {
             self.suspended.store(before, Ordering::Release);
         }
         done
+    }
+
+    /// Latches the loss, for `reason`, with the authority left as it is and extended on (S9). False if it was lost.
+    pub(crate) fn drain(&self, reason: Reason) -> bool {
+        cell::drain(&self.word, reason as u8, self.margin, || self.clock.now().0)
+    }
+
+    /// Lost, and nothing is extended any more.
+    pub(crate) fn over(&self) -> bool {
+        self.lost().is_some() && !cell::view(cell::Word::load(&self.word)).draining
     }
 
     pub(crate) fn end(&self, reason: Reason) -> bool {

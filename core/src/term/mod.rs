@@ -56,6 +56,8 @@ pub(crate) struct LeaseShared {
 pub(crate) struct TermShared {
     pub(crate) id: u64,
     pub(crate) holding: Arc<Holding>,
+    /// The prefix of the queue that the key stands in; `None` in the single-key kind.
+    pub(crate) queue: Option<crate::protocol::Key>,
     pub(crate) value: Vec<u8>,
     pub(crate) token: i64,
     pub(crate) lease: Arc<LeaseShared>,
@@ -83,11 +85,17 @@ pub(crate) enum Released {
 /// [`Released`] as it is now, for those who wait. A byte and a list of waiters: there is one for each term.
 #[derive(Debug, Default)]
 pub(crate) struct Release {
+    begun: AtomicBool,
     now: AtomicU8,
     changed: Notify,
 }
 
 impl Release {
+    /// True for the one who is to release.
+    pub(crate) fn begin(&self) -> bool {
+        !self.begun.swap(true, Ordering::AcqRel)
+    }
+
     pub(crate) fn set(&self, released: Released) {
         self.now.store(released as u8, Ordering::Release);
         self.changed.notify_waiters();

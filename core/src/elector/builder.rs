@@ -1,0 +1,163 @@
+//! What an elector is made with, checked when it starts.
+//! Owns the options and their defaults; the rules that margins must fit are `options`'.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::shared::{Order, Shared};
+use super::{Elector, drive, health};
+use crate::client::Client;
+use crate::error::{Error, Result};
+use crate::leadership::Leadership;
+use crate::options::{CampaignOptions, DEFAULT_TTL, LeadershipOptions, step_down_margin, ttl_secs};
+
+/// How long a drain may take.
+const DEFAULT_DRAIN: Duration = Duration::from_secs(10);
+
+/// A health check of the user's: an error says what is wrong.
+pub(super) type Check = Arc<dyn Fn() -> std::result::Result<(), String> + Send + Sync>;
+
+/// The options of an [`Elector`].
+#[must_use]
+pub struct ElectorBuilder {
+    client: Client,
+    key: Vec<u8>,
+    pub(super) options: ElectorOptions,
+    leadership: LeadershipOptions,
+}
+
+#[derive(Clone)]
+pub(super) struct ElectorOptions {
+    pub(super) campaign: CampaignOptions,
+    pub(super) ttl: Duration,
+    pub(super) drain: Duration,
+    pub(super) cool_down: Option<Duration>,
+    pub(super) limit: usize,
+    pub(super) health: Option<Check>,
+    pub(super) health_age: Option<Duration>,
+}
+
+impl ElectorBuilder {
+    pub(super) fn new(client: &Client, key: Vec<u8>) -> ElectorBuilder {
+        ElectorBuilder {
+            client: client.clone(),
+            key,
+            options: ElectorOptions {
+                campaign: CampaignOptions::new(""),
+                ttl: DEFAULT_TTL,
+                drain: DEFAULT_DRAIN,
+                cool_down: None,
+                limit: 3,
+                health: None,
+                health_age: None,
+            },
+            leadership: LeadershipOptions::default(),
+        }
+    }
+
+    /// What the others see of the leader, any bytes: its address, say. Default: nothing.
+    pub fn value(mut self, value: impl Into<Vec<u8>>) -> Self {
+        self.options.campaign.value = value.into();
+        self
+    }
+
+    /// The TTL to ask for (default 5 s); rounded up to whole seconds, and etcd may raise it.
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.options.ttl = ttl;
+        self
+    }
+
+    /// What the election is for; appears in logs and errors.
+    pub fn purpose(mut self, purpose: impl Into<String>) -> Self {
+        self.leadership = self.leadership.purpose(purpose);
+        self
+    }
+
+    /// How long a winner waits when the key went without its holder's word (default 100 ms; S15).
+    pub fn takeover_delay(mut self, delay: Duration) -> Self {
+        self.leadership = self.leadership.takeover_delay(delay);
+        self
+    }
+
+    /// How long before the deadline a term is lost (default TTL/10, at least 100 ms; S9).
+    pub fn step_down_margin(mut self, margin: Duration) -> Self {
+        self.leadership = self.leadership.step_down_margin(margin);
+        self
+    }
+
+    /// How long a term that was given up in order is renewed on for its holder to finish (default 10 s; S9).
+    pub fn drain_timeout(mut self, timeout: Duration) -> Self {
+        self.options.drain = timeout;
+        self
+    }
+
+    /// How long not to campaign after a term was given up while it was valid, so that others win (default TTL/5).
+    pub fn cool_down(mut self, pause: Duration) -> Self {
+        self.options.cool_down = Some(pause);
+        self
+    }
+
+    /// How many terms may be lost against this process's will within the campaign window before it holds back for a
+    /// TTL each time (default 3; the window is 5 min).
+    pub fn campaign_limit(mut self, terms: usize) -> Self {
+        self.options.limit = terms;
+        self
+    }
+
+    /// A check that must have succeeded recently for this process to campaign and for its lease to be renewed: a
+    /// leader whose disk hangs must not stay leader because a healthy thread renews for it. It runs on a thread of its
+    /// own, several times a TTL, and may block: that counts as not succeeding.
+    pub fn health_check(mut self, check: impl Fn() -> std::result::Result<(), String> + Send + Sync + 'static) -> Self {
+        self.options.health = Some(Arc::new(check));
+        self
+    }
+
+    /// How old the last success of the health check may be (default, and at most, TTL/2).
+    pub fn health_age(mut self, age: Duration) -> Self {
+        self.options.health_age = Some(age);
+        self
+    }
+
+    /// Checks the options and starts the loop. No I/O, and nothing campaigns before somebody wants a term.
+    ///
+    /// # Errors
+    /// `InvalidArgument` names the option; `Closed`, `Forked`; `Internal` if the health check's thread cannot start.
+    pub fn start(self) -> Result<Elector> {
+        let ElectorBuilder { client, key, mut options, leadership } = self;
+        options.campaign = options.campaign.ttl(options.ttl);
+        options.campaign.validate()?;
+        // As granted later, unless etcd raises it.
+        let ttl = Duration::from_secs(u64::try_from(ttl_secs(options.ttl)?).unwrap_or(0));
+        options.ttl = ttl;
+        step_down_margin(leadership.step_down_margin, ttl, client.validity())?;
+        let limit = Duration::from_secs(86_400);
+        for (name, value) in [("drain_timeout", Some(options.drain)), ("cool_down", options.cool_down)] {
+            if value.is_some_and(|value| value > limit) {
+                return Err(Error::invalid(name, format!("{value:?} is above {limit:?}")));
+            }
+        }
+        let age = options.health_age.unwrap_or(ttl / 2);
+        if age > ttl / 2 || age < Duration::from_millis(10) {
+            return Err(Error::invalid("health_age", format!("{age:?} is not between 10 ms and half the TTL of {ttl:?}")));
+        }
+        let lead = Leadership::with_options(&client, key, leadership)?;
+        let (shared, orders) = Shared::new(lead, options);
+        if let Some(check) = shared.options.health.clone() {
+            health::start(&shared, check, age)?;
+        }
+        let driven = shared.clone();
+        client.send(move |io| {
+            let elector = Arc::downgrade(&driven);
+            let end = move || {
+                let (told, ended) = oneshot::channel();
+                elector.upgrade()?.send(Order::Close(told)).ok()?;
+                Some(ended)
+            };
+            io.loops.borrow_mut().insert(driven.lead.shared.id, Box::new(end));
+            tokio::task::spawn_local(drive::drive(io.clone(), driven, orders));
+        });
+        Ok(Elector { shared })
+    }
+}

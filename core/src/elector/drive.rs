@@ -1,0 +1,393 @@
+//! The loop of an elector, on the I/O thread: follow, campaign, lead, drain, again.
+//! Owns the order of things; winning is `leadership`'s campaign, releasing is `release`'s.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::shared::{ElectorState, Order, Shared};
+use crate::clock::BootTime;
+use crate::error::{Error, Reason, Result, show};
+use crate::etcd::{Level, Reader};
+use crate::io::{Cancel, Io};
+use crate::leadership::campaign;
+use crate::protocol::Leader;
+use crate::release;
+use crate::resets::Since;
+use crate::term::{TermShared, TermState};
+
+/// Longest sleep without a look at the clock, which may have jumped.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+pub(super) async fn drive(io: Rc<Io>, el: Arc<Shared>, orders: mpsc::UnboundedReceiver<Order>) {
+    let resets = el.lead.shared.resets.since();
+    let level = io.keep_watch(el.lead.shared.id, &el.lead.shared.key, &el.lead.shared.resets);
+    let mut drive = Drive {
+        io,
+        el: el.clone(),
+        orders,
+        level,
+        closed: resets,
+        not_before: BootTime::default(),
+        closing: Vec::new(),
+        released: Ok(()),
+    };
+    let ended = drive.run().await;
+    drive.io.loops.borrow_mut().remove(&el.lead.shared.id);
+    if let Err(error) = &ended {
+        log::error!("{}: the elector stopped: {error}", show(el.lead.key()));
+    }
+    el.withdraw();
+    el.level.send_modify(|level| {
+        level.state = ElectorState::Stopped;
+        level.ended = Some(ended);
+    });
+    for told in drive.closing {
+        let _ = told.send(drive.released.clone());
+    }
+}
+
+/// What the loop does next.
+enum Next {
+    /// The key is vacant and nothing speaks against taking it.
+    Campaign,
+    /// Closed in order.
+    Stop,
+}
+
+struct Drive {
+    io: Rc<Io>,
+    el: Arc<Shared>,
+    orders: mpsc::UnboundedReceiver<Order>,
+    /// The key.
+    level: Reader<Level>,
+    /// The client's end.
+    closed: Since,
+    /// Holds back until then: cool-down, limit.
+    not_before: BootTime,
+    closing: Vec<oneshot::Sender<Result<()>>>,
+    /// How the last release went, for who closes.
+    released: Result<()>,
+}
+
+impl Drive {
+    async fn run(&mut self) -> Result<()> {
+        loop {
+            match self.follow().await? {
+                Next::Campaign => {}
+                Next::Stop => return Ok(()),
+            }
+            match self.campaign().await {
+                Ok(Some(term)) => {
+                    if let Next::Stop = self.reign(&term).await {
+                        return Ok(());
+                    }
+                }
+                Ok(None) => {}
+                Err(Error::Closed) => return Ok(()),
+                // Another was faster, or etcd is away: that passes.
+                Err(error @ (Error::NotElected { .. } | Error::Cancelled { .. })) => log::debug!("{error}"),
+                Err(error) if error.is_retriable() || matches!(error, Error::ClusterChanged { .. }) => {
+                    log::info!("{}: {error}", show(self.el.lead.key()));
+                }
+                Err(error) => return Err(error),
+            }
+            if !self.closing.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn now(&self) -> BootTime {
+        self.io.etcd.clock.now()
+    }
+
+    fn state(&self, state: ElectorState) {
+        self.el.level.send_if_modified(|level| {
+            let changed = level.state != state;
+            level.state = state;
+            changed
+        });
+    }
+
+    /// Tells what the key shows.
+    fn look(&mut self) -> Result<Level> {
+        let now = self.level.look().clone();
+        if let Some(error) = now.error {
+            return Err(error);
+        }
+        if now.synced {
+            self.el.level.send_if_modified(|level| {
+                let leader = now.kv.as_deref().map(|kv| {
+                    let mut leader = Leader::from_key(kv);
+                    let before = level.leader.as_ref().filter(|before| before.create_revision == leader.create_revision);
+                    leader.token = leader.token.or_else(|| before?.token);
+                    leader
+                });
+                let changed = !level.heard || level.leader != leader;
+                level.heard = true;
+                level.leader = leader;
+                changed
+            });
+        }
+        Ok(now)
+    }
+
+    /// Until the key is vacant, somebody wants a term, and nothing speaks against campaigning.
+    async fn follow(&mut self) -> Result<Next> {
+        self.state(ElectorState::Follower);
+        let mut wanted = self.el.wanted.subscribe();
+        let mut health = self.el.health.subscribe();
+        loop {
+            let key = self.look()?;
+            let now = self.now();
+            let wanted_until = wanted.borrow_and_update().until(self.el.options.ttl);
+            let (well_until, wrong) = {
+                let health = health.borrow_and_update();
+                (health.until(), health.wrong(now))
+            };
+            self.unhealthy(wrong);
+            let may = now < wanted_until && now < well_until && now >= self.not_before;
+            if may && key.synced && key.kv.is_none() {
+                return Ok(Next::Campaign);
+            }
+            let next = [self.not_before, wanted_until, well_until].into_iter().filter(|at| *at > now).min();
+            let sleep = next.map_or(LOOK_AGAIN, |at| at.since(now).min(LOOK_AGAIN));
+            // Nobody wants anything of it: no timer either.
+            let idle = next.is_none_or(|at| at == BootTime(u64::MAX)) || now >= wanted_until;
+            tokio::select! {
+                changed = self.level.changed() => if changed.is_err() {
+                    return Ok(Next::Stop);
+                },
+                _ = wanted.changed() => {}
+                _ = health.changed() => {}
+                order = self.orders.recv() => if self.obey_without_a_term(order) {
+                    return Ok(Next::Stop);
+                },
+                () = self.closed.wait() => return Ok(Next::Stop),
+                () = tokio::time::sleep(sleep), if !idle => {}
+            }
+        }
+    }
+
+    fn unhealthy(&self, why: Option<String>) {
+        self.el.level.send_if_modified(|level| {
+            let changed = level.unhealthy != why;
+            level.unhealthy = why;
+            changed
+        });
+    }
+
+    /// True: it is to stop.
+    fn obey_without_a_term(&mut self, order: Option<Order>) -> bool {
+        match order {
+            Some(Order::Resign(told)) => {
+                let _ = told.send(Ok(()));
+                false
+            }
+            Some(Order::Returned) => false,
+            Some(Order::Close(told)) => {
+                self.closing.push(told);
+                true
+            }
+            Some(Order::Dropped) | None => true,
+        }
+    }
+
+    /// One campaign; `None` if it was called off.
+    async fn campaign(&mut self) -> Result<Option<Arc<TermShared>>> {
+        self.state(ElectorState::Campaigning);
+        let lead = self.el.lead.shared.clone();
+        let cancel = Cancel::default();
+        let (io, options, resets) = (self.io.clone(), self.el.options.campaign.clone(), lead.resets.since());
+        let stopped = cancel.clone();
+        let work = async move {
+            let _running = lead.campaigning(&io).await?;
+            campaign(io, lead, options, None, resets, stopped).await
+        };
+        tokio::pin!(work);
+        let mut wanted = self.el.wanted.subscribe();
+        loop {
+            let left = wanted.borrow_and_update().until(self.el.options.ttl).since(self.now());
+            tokio::select! {
+                won = &mut work => return Ok(won?.take()),
+                order = self.orders.recv() => match order {
+                    // Not a leader yet, and it shall not become one by this campaign.
+                    Some(Order::Resign(told)) => {
+                        cancel.trigger();
+                        self.cool_down();
+                        let _ = told.send(Ok(()));
+                    }
+                    order => if self.obey_without_a_term(order) {
+                        cancel.trigger();
+                        let called_off = work.await;
+                        drop(called_off); // won all the same: given up by that
+                        return Err(Error::Closed);
+                    },
+                },
+                _ = wanted.changed() => {}
+                () = tokio::time::sleep(left), if left < LOOK_AGAIN * 60 => {
+                    log::info!("{}: nobody waits for a term any more", show(self.el.lead.key()));
+                    cancel.trigger();
+                    let _ = work.await;
+                    return Ok(None);
+                }
+            }
+        }
+    }
+
+    /// A cool-down, so that others win.
+    fn cool_down(&mut self) {
+        let pause = self.el.options.cool_down.unwrap_or(self.el.options.ttl / 5);
+        self.not_before = self.now().after(pause);
+    }
+
+    /// From the win to the end of the term.
+    async fn reign(&mut self, term: &Arc<TermShared>) -> Next {
+        let (io, el) = (self.io.clone(), self.el.clone());
+        io.renewer.with(|machine, _| machine.set_renewing(term.lease.id(), true));
+        let mut state = term.state.subscribe();
+        el.offer(term);
+        el.level.send_modify(|level| {
+            level.state = ElectorState::Leading;
+            level.term = Some(term.clone());
+        });
+        let mut health = el.health.subscribe();
+        let keep_until = self.now().after(el.options.ttl);
+        let next = loop {
+            let _ = self.look();
+            let now = self.now();
+            match *state.borrow_and_update() {
+                TermState::Leading => self.state(ElectorState::Leading),
+                TermState::Jeopardy => self.state(ElectorState::Jeopardy),
+                TermState::Lost(_) => break None,
+            }
+            let wrong = health.borrow_and_update().wrong(now);
+            let well_until = health.borrow().until();
+            self.unhealthy(wrong.clone());
+            if wrong.is_some() {
+                // Its lease is not renewed any more: what is left of the term is for the holder to finish.
+                io.renewer.with(|machine, _| machine.set_renewing(term.lease.id(), false));
+                self.drain(term, Reason::Unhealthy).await;
+                break None;
+            }
+            let mut wake = well_until;
+            if el.is_offered(term) {
+                if now >= keep_until {
+                    log::warn!("{}: won a term that nobody took, and resigned it", show(el.lead.key()));
+                    el.withdraw();
+                    term.deadline.end(Reason::Resigned);
+                    break None;
+                }
+                wake = wake.min(keep_until);
+            }
+            tokio::select! {
+                changed = state.changed() => if changed.is_err() {
+                    break None;
+                },
+                changed = self.level.changed() => if changed.is_err() {
+                    break Some(Next::Stop);
+                },
+                _ = health.changed() => {}
+                order = self.orders.recv() => match order {
+                    Some(Order::Returned) if !el.is_held(term) && !el.is_offered(term) => break None,
+                    Some(Order::Returned) => {} // of a term before this one
+                    Some(Order::Resign(told)) => {
+                        self.drain(term, Reason::Resigned).await;
+                        let _ = told.send(self.released.clone());
+                        break None;
+                    }
+                    Some(Order::Close(told)) => {
+                        self.closing.push(told);
+                        self.drain(term, Reason::Closed).await;
+                        break Some(Next::Stop);
+                    }
+                    Some(Order::Dropped) | None => {
+                        el.withdraw();
+                        if el.is_held(term) {
+                            // The elector is gone, its term is not: it ends with its holder.
+                            self.until_returned(term).await;
+                        }
+                        term.deadline.end(Reason::Closed);
+                        break Some(Next::Stop);
+                    }
+                },
+                () = self.closed.wait() => break Some(Next::Stop),
+                () = tokio::time::sleep(wake.since(now).min(LOOK_AGAIN)), if wake < BootTime(u64::MAX) => {}
+            }
+        };
+        let reason = term.deadline.lost();
+        release::lost(&io, term);
+        el.withdraw();
+        self.after(reason);
+        match next {
+            Some(next) => next,
+            None if self.closing.is_empty() => Next::Campaign,
+            None => Next::Stop,
+        }
+    }
+
+    /// A term has ended: may the next campaign begin at once?
+    fn after(&mut self, reason: Option<Reason>) {
+        match reason {
+            Some(Reason::Resigned | Reason::HandedOver | Reason::Paused | Reason::Closed) | None => self.cool_down(),
+            // Not of its own will, and perhaps by its own fault: who loses again and again lets others try.
+            Some(_) => {
+                let now = self.now();
+                let mut state = self.el.lead.shared.state();
+                state.history.add(now);
+                if state.history.count(now) >= self.el.options.limit.max(1) {
+                    self.not_before = now.after(self.el.options.ttl);
+                }
+            }
+        }
+    }
+
+    /// S9: lost at once, renewed on until its holder lets go of it or the time is up, then ended and released.
+    async fn drain(&mut self, term: &Arc<TermShared>, reason: Reason) {
+        if !self.el.withdraw() && self.el.is_held(term) && term.deadline.drain(reason) {
+            release::announce(term);
+            self.state(ElectorState::Draining);
+            let until = self.now().after(self.el.options.drain);
+            while self.el.is_held(term) && term.deadline.valid() && self.now() < until {
+                let left = until.min(term.deadline.at()).since(self.now());
+                tokio::select! {
+                    order = self.orders.recv() => match order {
+                        Some(Order::Resign(told)) => {
+                            let _ = told.send(Ok(()));
+                        }
+                        Some(Order::Close(told)) => self.closing.push(told),
+                        Some(Order::Returned) => {}
+                        Some(Order::Dropped) | None => break,
+                    },
+                    _ = self.level.changed() => {} // the key may be gone: looked at by `valid`
+                    () = self.closed.wait() => break,
+                    () = tokio::time::sleep(left.min(LOOK_AGAIN)) => {}
+                }
+            }
+            if self.el.is_held(term) && term.deadline.valid() {
+                log::warn!("{}: the term was not let go of within the drain timeout", show(self.el.lead.key()));
+            }
+        }
+        term.deadline.end(reason);
+        self.released = release::released(&self.io, Some(term.clone())).await;
+    }
+
+    /// Until the holder of a term lets go of it, or it is lost.
+    async fn until_returned(&mut self, term: &Arc<TermShared>) {
+        let mut state = term.state.subscribe();
+        while self.el.is_held(term) && !matches!(*state.borrow_and_update(), TermState::Lost(_)) {
+            tokio::select! {
+                changed = state.changed() => if changed.is_err() {
+                    return;
+                },
+                order = self.orders.recv() => if order.is_none() {
+                    return;
+                },
+                () = self.closed.wait() => return,
+            }
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! What an elector's loop and its callers share: where it stands, the term on offer, who wants one, and orders.
+//! Owns handing a term to exactly one caller; deciding anything is `drive`'s.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::builder::ElectorOptions;
+use super::health::Health;
+use crate::client::Client;
+use crate::clock::BootTime;
+use crate::error::{Error, Reason, Result};
+use crate::leadership::Leadership;
+use crate::protocol::Leader;
+use crate::term::TermShared;
+
+/// Where an elector's loop stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ElectorState {
+    /// Does not campaign: another leads, nobody wants a term, or it holds back.
+    Follower,
+    /// A campaign is under way.
+    Campaigning,
+    /// Holds the key, and waits the takeover delay (S15).
+    Delayed,
+    /// Leads.
+    Leading,
+    /// Leads, but renewals are not confirmed.
+    Jeopardy,
+    /// The term is lost by its own word, and renewed until its holder lets go of it (S9).
+    Draining,
+    /// The election is paused.
+    Paused,
+    /// Ended for good.
+    Stopped,
+}
+
+impl ElectorState {
+    /// The name used in `--json` and in every language.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            ElectorState::Follower => "follower",
+            ElectorState::Campaigning => "campaigning",
+            ElectorState::Delayed => "delayed",
+            ElectorState::Leading => "leading",
+            ElectorState::Jeopardy => "jeopardy",
+            ElectorState::Draining => "draining",
+            ElectorState::Paused => "paused",
+            ElectorState::Stopped => "stopped",
+        }
+    }
+}
+
+/// The level of the loop, for everybody who reads or waits.
+#[derive(Clone)]
+pub(super) struct Level {
+    pub(super) state: ElectorState,
+    /// The term that is led, or was last.
+    pub(super) term: Option<Arc<TermShared>>,
+    /// Who leads, by the watched key; the outer `None`: nothing was heard yet.
+    pub(super) heard: bool,
+    pub(super) leader: Option<Leader>,
+    /// Why the health check does not hold.
+    pub(super) unhealthy: Option<String>,
+    pub(super) ended: Option<Result<()>>,
+}
+
+/// What a caller wants of the loop.
+pub(super) enum Order {
+    Resign(oneshot::Sender<Result<()>>),
+    Close(oneshot::Sender<Result<()>>),
+    /// The elector is gone: as closing, and nobody waits.
+    Dropped,
+    /// The holder of a term let go of it.
+    Returned,
+}
+
+/// Whose a won term is.
+#[derive(Default)]
+struct Slot {
+    /// Won, and nobody's yet.
+    offered: Option<Arc<TermShared>>,
+    /// Handed out, and not let go of yet.
+    held: Option<Arc<TermShared>>,
+}
+
+pub(super) struct Shared {
+    pub(super) lead: Leadership,
+    pub(super) options: ElectorOptions,
+    pub(super) level: watch::Sender<Level>,
+    orders: mpsc::UnboundedSender<Order>,
+    slot: Mutex<Slot>,
+    /// How many wait for a term, and when the last one that gave up waiting did.
+    pub(super) wanted: watch::Sender<Wanted>,
+    /// What the health check said last; without one, always well.
+    pub(super) health: watch::Sender<Health>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Wanted {
+    pub(super) callers: usize,
+    pub(super) last: BootTime,
+}
+
+impl Wanted {
+    /// Who polls for a term with a short timeout still wants one between two polls.
+    pub(super) fn until(self, ttl: Duration) -> BootTime {
+        if self.callers > 0 { BootTime(u64::MAX) } else { self.last.after(ttl) }
+    }
+}
+
+impl Shared {
+    pub(super) fn new(lead: Leadership, options: ElectorOptions) -> (Arc<Shared>, mpsc::UnboundedReceiver<Order>) {
+        let (orders, inbox) = mpsc::unbounded_channel();
+        let level = Level {
+            state: ElectorState::Follower,
+            term: None,
+            heard: false,
+            leader: None,
+            unhealthy: None,
+            ended: None,
+        };
+        let health = if options.health.is_some() { Health::Unknown } else { Health::WellUntil(BootTime(u64::MAX)) };
+        let shared = Shared {
+            lead,
+            options,
+            level: watch::Sender::new(level),
+            orders,
+            slot: Mutex::default(),
+            wanted: watch::Sender::new(Wanted::default()),
+            health: watch::Sender::new(health),
+        };
+        (Arc::new(shared), inbox)
+    }
+
+    pub(super) fn client(&self) -> &Client {
+        self.lead.client()
+    }
+
+    fn slot(&self) -> MutexGuard<'_, Slot> {
+        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An order for the loop.
+    pub(super) fn send(&self, order: Order) -> Result<()> {
+        self.orders.send(order).map_err(|_| Error::Closed)
+    }
+
+    /// Counts as a caller that waits for a term until it is dropped.
+    pub(super) fn want(self: &Arc<Self>) -> Wanting {
+        self.wanted.send_modify(|wanted| wanted.callers += 1);
+        Wanting(self.clone())
+    }
+
+    pub(super) fn offer(&self, term: &Arc<TermShared>) {
+        self.slot().offered = Some(term.clone());
+    }
+
+    /// The term on offer, if it is still worth having; from now on it is held.
+    pub(super) fn take_offer(&self) -> Option<Arc<TermShared>> {
+        let mut slot = self.slot();
+        let term = slot.offered.take()?;
+        if term.deadline.lost().is_some() {
+            return None;
+        }
+        slot.held = Some(term.clone());
+        Some(term)
+    }
+
+    /// Is the term still on offer? Then nobody has to be waited for.
+    pub(super) fn withdraw(&self) -> bool {
+        self.slot().offered.take().is_some()
+    }
+
+    pub(super) fn is_offered(&self, term: &TermShared) -> bool {
+        self.slot().offered.as_ref().is_some_and(|offered| offered.id == term.id)
+    }
+
+    pub(super) fn is_held(&self, term: &TermShared) -> bool {
+        self.slot().held.as_ref().is_some_and(|held| held.id == term.id)
+    }
+
+    /// Its holder lets go of a term: authority ends at once, the loop does the rest.
+    pub(super) fn give_back(&self, term: &Arc<TermShared>) {
+        {
+            let mut slot = self.slot();
+            if slot.held.as_ref().is_some_and(|held| held.id == term.id) {
+                slot.held = None;
+            }
+        }
+        term.deadline.end(Reason::Resigned);
+        let _ = self.send(Order::Returned);
+    }
+
+    pub(super) fn ended(&self) -> Option<Result<()>> {
+        self.level.borrow().ended.clone()
+    }
+}
+
+/// A caller that waits for a term.
+pub(super) struct Wanting(Arc<Shared>);
+
+impl Drop for Wanting {
+    fn drop(&mut self) {
+        let now = self.0.client().clock().now();
+        self.0.wanted.send_modify(|wanted| {
+            wanted.callers -= 1;
+            wanted.last = now;
+        });
+    }
+}

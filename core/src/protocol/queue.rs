@@ -1,0 +1,194 @@
+//! Every transaction of the queue kind, built and read: join, look, leave. Key for key what etcd's own election writes.
+//! Owns their exact content and the names of the keys; who waits for whom is decided in `queue`.
+
+use super::{Compare, Guard, KeyValue, Leader, Mark, Op, Pick, Target, Txn, TxnReply, keys};
+use crate::error::{Error, Result, show};
+
+/// Beside the prefix, not under it: every key under it is a candidate, to etcd's own clients too.
+const MARK: &[u8] = b".queue-resigned";
+
+/// `PREFIX/`: what all candidates' keys start with.
+pub(crate) fn queue_range(prefix: &[u8]) -> Vec<u8> {
+    [prefix, b"/"].concat()
+}
+
+/// `PREFIX/<lease id, lowercase hex, unpadded>`.
+pub(crate) fn queue_key(prefix: &[u8], lease: i64) -> Vec<u8> {
+    [prefix, b"/", format!("{lease:x}").as_bytes()].concat()
+}
+
+pub(crate) fn queue_mark_key(prefix: &[u8]) -> Vec<u8> {
+    [prefix, MARK].concat()
+}
+
+/// A prefix that an election of the queue kind may have.
+pub(crate) fn check_queue_prefix(prefix: &[u8]) -> Result<()> {
+    keys::check_name("prefix", prefix)?;
+    if prefix.ends_with(b"/") {
+        return Err(Error::invalid(
+            "prefix",
+            format!("{} ends in a slash; the candidates' keys add one", show(prefix)),
+        ));
+    }
+    Ok(())
+}
+
+/// The operations of a user in one branch of a guarded transaction: none that touches the queue or its mark.
+pub(crate) fn check_queue_ops(argument: &str, prefix: &[u8], ops: &[Op]) -> Result<()> {
+    let (range, mark) = (queue_range(prefix), queue_mark_key(prefix));
+    let end_of_range = super::prefix_end(&range);
+    keys::check_ops(argument, prefix, ops, |key, end| {
+        keys::overlap(key, end, &range, &end_of_range) || keys::overlap(key, end, &mark, &[])
+    })
+}
+
+/// Joins at the end of the queue. Safe to repeat: the key is the lease's own.
+pub(crate) fn join(prefix: &[u8], lease: i64, value: &[u8]) -> Txn {
+    let key = queue_key(prefix, lease);
+    Txn {
+        when: vec![Compare::is(&key, Target::Create(0))],
+        then: vec![Op::put_with_lease(key.clone(), value, lease)],
+        otherwise: vec![Op::get(key)],
+    }
+}
+
+/// The revision at which the own key was created, from the reply of [`join`]; `None` if the key is another's.
+pub(crate) fn joined(lease: i64, reply: &TxnReply) -> Option<i64> {
+    if reply.succeeded {
+        return Some(reply.revision);
+    }
+    reply.first(0).filter(|kv| kv.lease == lease).map(|kv| kv.create_revision)
+}
+
+/// Looks at the own place: the own key, the first of the queue, who stands directly before it, and the mark. Read-only
+/// and linearizable.
+pub(crate) fn look(prefix: &[u8], own: &Guard) -> Txn {
+    let range = queue_range(prefix);
+    Txn {
+        then: vec![
+            Op::get(&*own.key),
+            Op::pick(&range, Pick::Oldest, 1),
+            Op::pick(&range, Pick::NewestUpTo(own.create - 1), 1),
+            Op::get(queue_mark_key(prefix)),
+        ],
+        ..Txn::default()
+    }
+}
+
+/// What [`look`] shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct QueueView {
+    /// The own key as it is; gone or another's if it is not as the guard says.
+    pub(crate) own: Option<KeyValue>,
+    pub(crate) first: Option<KeyValue>,
+    /// The candidate directly before; `None` when the own key is the first.
+    pub(crate) before: Option<KeyValue>,
+    pub(crate) mark: Option<KeyValue>,
+}
+
+impl QueueView {
+    /// Is the queue's turn ours?
+    pub(crate) fn is_first(&self, own: &Guard) -> bool {
+        let is_own = |kv: &Option<KeyValue>| {
+            kv.as_ref().is_some_and(|kv| (kv.create_revision, kv.lease) == (own.create, own.lease) && kv.key == *own.key)
+        };
+        is_own(&self.own) && is_own(&self.first) && self.before.is_none()
+    }
+}
+
+pub(crate) fn look_reply(reply: &TxnReply) -> QueueView {
+    QueueView {
+        own: reply.first(0).cloned(),
+        first: reply.first(1).cloned(),
+        before: reply.first(2).cloned(),
+        mark: reply.first(3).cloned(),
+    }
+}
+
+/// Leaves: deletes the own key, with the mark of an ended term (S15).
+pub(crate) fn leave(prefix: &[u8], own: &Guard, modified: i64, mark: Option<i64>) -> Txn {
+    let mut txn = super::release(own, modified, None);
+    if let Some(token) = mark {
+        txn.then.push(Op::put(queue_mark_key(prefix), Mark::holder(token)));
+    }
+    txn
+}
+
+/// A candidate as its key shows it. Its token is its creation, whatever it wrote since.
+pub(crate) fn queue_leader(kv: &KeyValue) -> Leader {
+    Leader {
+        token: Some(kv.create_revision),
+        ..Leader::from_key(kv)
+    }
+}
+
+/// All candidates in order, the leader first, at most `limit` (0 = all).
+pub(crate) fn participants(prefix: &[u8], limit: i64) -> Txn {
+    Txn {
+        then: vec![Op::pick(&queue_range(prefix), Pick::Oldest, limit)],
+        ..Txn::default()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::protocol::OpReply;
+
+    #[test]
+    fn s13_queue_prefixes_are_checked_by_name() {
+        for bad in ["", "a/", "a.resigned", "a.queue-resigned", "a.candidates/b"] {
+            match check_queue_prefix(bad.as_bytes()) {
+                Err(Error::InvalidArgument { argument, .. }) => assert_eq!(argument, "prefix", "{bad}"),
+                other => panic!("{bad}: {other:?}"),
+            }
+        }
+        check_queue_prefix(b"billing/workers").unwrap();
+    }
+
+    /// As etcd's `concurrency.Election` and `etcdctl lock` write them: prefix, slash, lease in hex, unpadded.
+    #[test]
+    fn the_keys_are_those_of_etcds_own_election() {
+        assert_eq!(queue_key(b"billing", 0x0a1f), b"billing/a1f");
+        assert_eq!(queue_mark_key(b"billing"), b"billing.queue-resigned");
+        assert!(!queue_mark_key(b"billing").starts_with(&queue_range(b"billing")), "never a candidate");
+    }
+
+    fn kv(key: &[u8], create: i64, lease: i64) -> KeyValue {
+        KeyValue {
+            key: key.to_vec(),
+            create_revision: create,
+            mod_revision: create,
+            lease,
+            version: 1,
+            ..KeyValue::default()
+        }
+    }
+
+    fn view(own: Option<KeyValue>, first: Option<KeyValue>, before: Option<KeyValue>) -> QueueView {
+        let get = |kv: Option<KeyValue>| OpReply::Get {
+            count: 1,
+            kvs: kv.into_iter().collect(),
+        };
+        look_reply(&TxnReply {
+            succeeded: true,
+            revision: 50,
+            replies: vec![get(own), get(first), get(before), get(None)],
+        })
+    }
+
+    #[test]
+    fn s10_the_turn_is_ours_only_when_our_own_key_is_the_first() {
+        let own = Guard {
+            key: b"q/1".to_vec().into(),
+            create: 10,
+            lease: 1,
+        };
+        let mine = || Some(kv(b"q/1", 10, 1));
+        assert!(view(mine(), mine(), None).is_first(&own));
+        assert!(!view(mine(), Some(kv(b"q/2", 5, 2)), Some(kv(b"q/2", 5, 2))).is_first(&own), "another is before");
+        assert!(!view(None, Some(kv(b"q/2", 12, 2)), None).is_first(&own), "case 51: the own key went with the leader's");
+        assert!(!view(Some(kv(b"q/1", 20, 1)), Some(kv(b"q/1", 20, 1)), None).is_first(&own), "created anew by somebody");
+    }
+}

@@ -1,0 +1,124 @@
+//! Elections of the queue kind: candidates wait in line, each for the one before it, as etcd's own clients do.
+//! Owns the handle and what is read of a queue; standing in line is `place`'s, the transactions `protocol`'s.
+
+mod place;
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::client::Client;
+use crate::elector::Term;
+use crate::error::{Error, Result, show};
+use crate::etcd::Failure;
+use crate::options::{CampaignOptions, LeadershipOptions, step_down_margin};
+use crate::protocol::{self, Key, Leader};
+
+/// One election of the queue kind, `PREFIX/<lease>`: the candidate whose key was created first leads, each other one
+/// watches only its predecessor, and so a hand-over costs one read. On the wire it is etcd's own: it contends with
+/// `concurrency.Election` of etcd's Go client, `etcdctl elect` and `etcdctl lock`.
+///
+/// Usable from any thread; clones are the same election.
+#[derive(Clone)]
+pub struct Election {
+    shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) client: Client,
+    pub(crate) prefix: Key,
+    pub(crate) options: LeadershipOptions,
+}
+
+impl fmt::Debug for Election {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Election").field("prefix", &show(self.prefix())).finish()
+    }
+}
+
+impl Election {
+    /// The election under `prefix`, without a trailing slash. Nothing is sent.
+    ///
+    /// # Errors
+    /// `InvalidArgument` (`prefix`: empty, reserved, or ends in a slash), `Closed`, `Forked`.
+    pub fn new(client: &Client, prefix: impl Into<Vec<u8>>) -> Result<Election> {
+        Election::with_options(client, prefix, LeadershipOptions::default())
+    }
+
+    /// [`new`](Self::new) with every option.
+    ///
+    /// # Errors
+    /// `InvalidArgument` names the option; `Closed`, `Forked`.
+    pub fn with_options(client: &Client, prefix: impl Into<Vec<u8>>, options: LeadershipOptions) -> Result<Election> {
+        let prefix = prefix.into();
+        protocol::check_queue_prefix(&prefix)?;
+        options.validate()?;
+        client.ensure_usable()?;
+        Ok(Election {
+            shared: Arc::new(Shared {
+                client: client.clone(),
+                prefix: prefix.into(),
+                options,
+            }),
+        })
+    }
+
+    /// What the candidates' keys start with, without the slash.
+    #[must_use]
+    pub fn prefix(&self) -> &[u8] {
+        &self.shared.prefix
+    }
+
+    /// Joins the queue and waits, as long as it takes, for its turn; then the term starts after the takeover delay, or
+    /// at once if the one before resigned (S15), and on a fresh proof (S4). The lease is renewed all the while.
+    ///
+    /// Cancel-safe: a dropped future leaves the queue (S8).
+    ///
+    /// # Errors
+    /// `NotElected` if the own place was lost (its key deleted, its lease revoked): at once, not when the turn would
+    /// have come. `InvalidArgument`, `Unavailable`, `Timeout`, `PermissionDenied`, `ClusterChanged`, `Closed`, `Forked`.
+    pub async fn campaign(&self, options: CampaignOptions) -> Result<Term> {
+        self.shared.client.ensure_usable()?;
+        options.validate()?;
+        if !options.compares.is_empty() {
+            return Err(Error::invalid("compares", "a place in a queue is not taken by a transaction of yours"));
+        }
+        step_down_margin(self.shared.options.step_down_margin, options.ttl, self.shared.client.validity())?;
+        let queue = self.shared.clone();
+        let won = self.shared.client.run(move |io, cancel| place::campaign(io, queue, options, cancel)).await?;
+        let term = won.take().ok_or_else(|| Error::internal("a campaign was won without a term"))?;
+        Ok(Term::alone(term, self.shared.client.clone()))
+    }
+
+    /// Who leads, read linearizably; `None` if the queue is empty.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Timeout`, `PermissionDenied`, `Closed`, `Forked`.
+    pub async fn leader(&self) -> Result<Option<Leader>> {
+        Ok(self.read(1).await?.into_iter().next())
+    }
+
+    /// All candidates in the order of their turns, the leader first.
+    ///
+    /// # Errors
+    /// As [`leader`](Self::leader).
+    pub async fn participants(&self) -> Result<Vec<Leader>> {
+        self.read(0).await
+    }
+
+    async fn read(&self, limit: i64) -> Result<Vec<Leader>> {
+        let prefix = self.shared.prefix.clone();
+        self.shared
+            .client
+            .run(move |io, cancel| async move {
+                let txn = protocol::participants(&prefix, limit);
+                tokio::select! {
+                    got = io.etcd.read("read of a queue", &prefix, &txn) => {
+                        let got = got.map_err(Failure::into_error)?;
+                        Ok(got.body.kvs(0).iter().map(protocol::queue_leader).collect())
+                    }
+                    () = cancel.wait() => Err(Error::cancelled("read of a queue", &prefix)),
+                }
+            })
+            .await
+    }
+}

@@ -1,0 +1,307 @@
+//! One place in a queue: joining, waiting for the one before, the takeover delay, the proof, the term (S4, S7, S15).
+//! Owns the order of the steps and leaving when one fails; what the queue looks like is read by `protocol`.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::Shared;
+use crate::error::{Error, Result, show};
+use crate::etcd::{Failure, Level, Proof, Reader};
+use crate::io::{Cancel, Io};
+use crate::lease::Granting;
+use crate::leadership::next_id;
+use crate::options::{CampaignOptions, DEFAULT_TAKEOVER_DELAY, step_down_margin, ttl_secs};
+use crate::protocol::{self, Guard, Key, QueueView};
+use crate::release;
+use crate::resets::{Resets, Since};
+use crate::term::{Announced, Deadline, Holding, LeaseShared, Release, TermShared};
+
+/// A term on its way to who waited for it. Dropped on the way, it is given up (S8).
+pub(super) struct Won(Option<(Arc<Shared>, Arc<TermShared>)>);
+
+impl Won {
+    pub(super) fn take(mut self) -> Option<Arc<TermShared>> {
+        Some(self.0.take()?.1)
+    }
+}
+
+impl Drop for Won {
+    fn drop(&mut self) {
+        let Some((queue, term)) = self.0.take() else { return };
+        if queue.client.forked() {
+            std::mem::forget((queue, term)); // the parent's, not the child's to end (S12)
+            return;
+        }
+        term.deadline.end(crate::Reason::Resigned);
+        queue.client.send(move |io| release::lost(io, &term));
+    }
+}
+
+pub(super) async fn campaign(io: Rc<Io>, queue: Arc<Shared>, options: CampaignOptions, cancel: Cancel) -> Result<Won> {
+    let resets = Arc::<Resets>::default();
+    let closed = Resets::since(&resets);
+    let mut place = Place {
+        io: io.clone(),
+        queue: queue.clone(),
+        id: next_id(),
+        resets,
+        lease: None,
+    };
+    let outcome = tokio::select! {
+        outcome = place.run(&options, &closed) => outcome,
+        () = cancel.wait() => Err(Error::cancelled("campaign", &queue.prefix)),
+        () = closed.wait() => Err(Error::Closed),
+    };
+    match outcome {
+        Ok(term) => {
+            // The watch of its own key is the term's, for as long as that holds the key.
+            let (id, led) = (place.id, term.clone());
+            tokio::task::spawn_local(async move {
+                led.released.wait().await;
+                io.forget(id);
+            });
+            Ok(Won(Some((queue, term))))
+        }
+        Err(error) => {
+            let releasing = io.releasing();
+            let mut leaving = tokio::task::spawn_local(async move {
+                let _releasing = releasing;
+                place.leave().await;
+            });
+            let _ = tokio::time::timeout(io.etcd.timeout, &mut leaving).await;
+            Err(error)
+        }
+    }
+}
+
+struct Place {
+    io: Rc<Io>,
+    queue: Arc<Shared>,
+    id: u64,
+    resets: Arc<Resets>,
+    lease: Option<Arc<LeaseShared>>,
+}
+
+/// The queue as a look at it showed it.
+struct Look {
+    view: QueueView,
+    proof: Proof,
+}
+
+impl Place {
+    async fn run(&mut self, options: &CampaignOptions, closed: &Since) -> Result<Arc<TermShared>> {
+        let io = self.io.clone();
+        let mut granting = Granting::new(&io);
+        let lease = granting.grant(ttl_secs(options.ttl)?, self.queue.options.purpose.clone()).await?;
+        granting.keep();
+        self.lease = Some(lease.clone());
+        let margin = step_down_margin(self.queue.options.step_down_margin, lease.ttl, io.validity)?;
+        // A key that names its lease cannot move to another.
+        lease.settled.store(u64::MAX, Ordering::Release);
+        let own: Key = protocol::queue_key(&self.queue.prefix, lease.id()).into();
+        let mut level = io.keep_watch(self.id, &own, &self.resets);
+        let create = self.join(&lease, &own, &options.value).await?;
+        io.renewer.with(|machine, _| machine.set_renewing(lease.id(), true));
+        let guard = Guard {
+            key: own,
+            create,
+            lease: lease.id(),
+        };
+        let holding = Arc::new(Holding::new(guard.clone()));
+        let (look, resigned) = self.wait_for_turn(&lease, &guard, &holding, &mut level).await?;
+        let delay = self.queue.options.takeover_delay;
+        let mut proof = Some(look.proof);
+        if !resigned && !delay.is_zero() {
+            self.wait_as_first(&lease, &holding, &mut level, delay).await?;
+            proof = None; // one that was begun when the delay ended
+        }
+        let oldest = if delay.is_zero() { DEFAULT_TAKEOVER_DELAY } else { delay };
+        // A successor counts its delay on another clock, which may be faster than ours by the drift.
+        let oldest = oldest * (1_000_000 - io.validity.drift_ppm.min(1_000_000)) / 1_000_000;
+        loop {
+            self.still_mine(&lease, &holding, &level.look().clone())?;
+            let proven = match proof.take() {
+                Some(proof) => proof,
+                None => {
+                    let look = self.look(&guard).await?;
+                    if !look.view.is_first(&guard) {
+                        return Err(self.lost(&guard, &look.view));
+                    }
+                    look.proof
+                }
+            };
+            match io.renewer.with(|machine, now| machine.confirm_by(lease.id(), proven, now)) {
+                Some(deadline) if io.etcd.clock.now().since(proven.begun) <= oldest => {
+                    self.still_mine(&lease, &holding, &level.look().clone())?;
+                    if closed.happened() {
+                        return Err(Error::Closed);
+                    }
+                    return self.start(&lease, options, holding, margin, proven, deadline);
+                }
+                Some(_) => {}
+                None => io.renewer.renewed_once(&lease).await,
+            }
+        }
+    }
+
+    /// The revision at which the own key was created. Safe to repeat: the key names the lease, and that is new.
+    async fn join(&self, lease: &LeaseShared, own: &Key, value: &[u8]) -> Result<i64> {
+        let txn = protocol::join(&self.queue.prefix, lease.id(), value);
+        let got = self.io.etcd.txn(self.io.etcd.repeatable("joining the queue", own), &txn).await;
+        let got = got.map_err(Failure::into_error)?;
+        protocol::joined(lease.id(), &got.body)
+            .ok_or_else(|| Error::unavailable(format!("{} is another's", show(own))))
+    }
+
+    async fn look(&self, guard: &Guard) -> Result<Look> {
+        let txn = protocol::look(&self.queue.prefix, guard);
+        let got = self.io.etcd.read("look at the queue", &guard.key, &txn).await.map_err(Failure::into_error)?;
+        Ok(Look {
+            view: protocol::look_reply(&got.body),
+            proof: Proof {
+                begun: got.sent,
+                raft_term: got.header.raft_term,
+            },
+        })
+    }
+
+    fn lost(&self, guard: &Guard, view: &QueueView) -> Error {
+        log::debug!("{}: the own place in the queue is gone", show(&guard.key));
+        Error::NotElected {
+            key: show(&self.queue.prefix),
+            holder: view.first.as_ref().map(|kv| Box::new(protocol::queue_leader(kv))),
+        }
+    }
+
+    /// Until the own key is the first. Also: whether the one before said itself, in the very delete that we saw, that it
+    /// had ended its term (S15).
+    async fn wait_for_turn(
+        &self,
+        lease: &LeaseShared,
+        guard: &Guard,
+        holding: &Holding,
+        level: &mut Reader<Level>,
+    ) -> Result<(Look, bool)> {
+        let mut deleted = None;
+        loop {
+            let look = match self.look(guard).await {
+                Ok(look) => look,
+                // etcd is away: the place is kept as long as the lease lives.
+                Err(error) if error.is_retriable() => {
+                    self.still_mine(lease, holding, &level.look().clone())?;
+                    log::debug!("{error}");
+                    tokio::time::sleep(Duration::from_millis(100 + self.io.etcd.random(200))).await;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            if look.view.is_first(guard) {
+                let resigned = protocol::leads_at_once(look.view.mark.as_ref(), deleted);
+                return Ok((look, resigned));
+            }
+            let Some(before) = look.view.before.clone().filter(|_| look.view.own.is_some()) else {
+                return Err(self.lost(guard, &look.view));
+            };
+            let mut predecessor = self.io.watcher.subscribe(&before.key.clone().into());
+            deleted = loop {
+                self.still_mine(lease, holding, &level.look().clone())?;
+                let now = predecessor.level.look().clone();
+                if let Some(error) = now.error {
+                    return Err(error);
+                }
+                let gone = now.kv.as_ref().is_none_or(|kv| kv.create_revision != before.create_revision);
+                if now.synced && now.revision >= before.create_revision && gone {
+                    break now.deleted.filter(|_| now.kv.is_none());
+                }
+                tokio::select! {
+                    changed = predecessor.level.changed() => changed.map_err(|_| Error::Closed)?,
+                    changed = level.changed() => changed.map_err(|_| Error::Closed)?,
+                    () = tokio::time::sleep(lease.deadline.remaining().max(Duration::from_millis(1))) => {}
+                }
+            };
+        }
+    }
+
+    async fn wait_as_first(
+        &self,
+        lease: &LeaseShared,
+        holding: &Holding,
+        level: &mut Reader<Level>,
+        delay: Duration,
+    ) -> Result<()> {
+        let until = self.io.etcd.clock.now().after(delay);
+        loop {
+            self.still_mine(lease, holding, &level.look().clone())?;
+            let left = until.since(self.io.etcd.clock.now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            tokio::select! {
+                changed = level.changed() => changed.map_err(|_| Error::Closed)?,
+                () = tokio::time::sleep(left) => {}
+            }
+        }
+    }
+
+    /// A place whose key or lease is gone is no place: it fails at once, not when its turn would come (case 05).
+    fn still_mine(&self, lease: &LeaseShared, holding: &Holding, level: &Level) -> Result<()> {
+        if let Some(error) = &level.error {
+            return Err(error.clone());
+        }
+        let gone = level.synced && holding.judge(level.kv.as_deref(), level.revision).is_some();
+        if gone || !lease.deadline.valid() {
+            return Err(Error::NotElected {
+                key: show(&self.queue.prefix),
+                holder: None,
+            });
+        }
+        Ok(())
+    }
+
+    fn start(
+        &self,
+        lease: &Arc<LeaseShared>,
+        options: &CampaignOptions,
+        holding: Arc<Holding>,
+        margin: Duration,
+        proof: Proof,
+        deadline: crate::BootTime,
+    ) -> Result<Arc<TermShared>> {
+        let now = self.io.etcd.clock.now();
+        if now >= deadline.before(margin) || !lease.deadline.valid() {
+            return Err(Error::Timeout {
+                message: format!("campaign for {}: won too late for its lease", show(&holding.key)),
+            });
+        }
+        let clock = self.io.etcd.clock.clone();
+        lease.deadline.set(deadline, now, clock.suspended());
+        let term = Arc::new(TermShared {
+            id: self.io.next_id(),
+            token: holding.create,
+            holding,
+            queue: Some(self.queue.prefix.clone()),
+            value: options.value.clone(),
+            lease: lease.clone(),
+            lease_is_callers: false,
+            may_mark: true,
+            deadline: Deadline::start(self.io.slot()?, clock, margin, deadline),
+            state: Announced::leading(),
+            released: Release::default(),
+        });
+        self.io.renewer.with(|machine, now| machine.add_term(term.clone(), proof.begun, now));
+        self.io.watcher.bind(&term);
+        Ok(term)
+    }
+
+    /// Leaves the queue: the own key goes with its lease.
+    async fn leave(self) {
+        self.io.forget(self.id);
+        let Some(lease) = self.lease else { return };
+        if !lease.closed.swap(true, Ordering::AcqRel) {
+            lease.deadline.end(crate::Reason::Resigned);
+            let _ = self.io.retired(lease).await;
+        }
+    }
+}

@@ -1,0 +1,360 @@
+//! Cases 21, 34, 35 and 37, S9 and the rules of ownership: the elector's loop, from the first wish for a term to the end.
+//! Owns what an elector promises its user; the campaign inside it is `campaign`'s, the take-over `takeover`'s.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use leadership_core::{Elector, ElectorEvent, ElectorState, Error, Op, Reason, Term};
+use leadership_testkit::Method;
+use leadership_tests::both_worlds;
+use leadership_tests::etcd::Version;
+use leadership_tests::world::{Peer, World, live};
+
+const TTL: Duration = Duration::from_secs(3);
+/// A stream that fell silent is found out after 12 s, and keys are read again every 18 s at the latest (S11).
+const BOUND: Duration = Duration::from_secs(30);
+
+fn elector(peer: &Peer, value: &str) -> Elector {
+    Elector::builder(&peer.client, "k").value(value).ttl(TTL).start().unwrap()
+}
+
+async fn next(elector: &Elector) -> Term {
+    tokio::time::timeout(BOUND, elector.next_term()).await.expect("a term within the bound").unwrap().expect("not closed")
+}
+
+async fn value_of(world: &World) -> Option<Vec<u8>> {
+    world.get("k").await.map(|kv| kv.value)
+}
+
+/// Nothing campaigns before somebody wants a term; then one term after the other, each with a larger token.
+async fn a_term_for_whoever_wants_one(world: &World) {
+    let peer = world.peer(1);
+    let elector = elector(&peer, "one");
+    world.pass(Duration::from_secs(2)).await;
+    assert_eq!((value_of(world).await, elector.state()), (None, ElectorState::Follower));
+    let term = next(&elector).await;
+    assert!(term.is_valid() && elector.is_leader() && elector.state() == ElectorState::Leading);
+    assert_eq!(elector.current().map(|view| view.token()), Some(term.token()));
+    assert_eq!(value_of(world).await, Some(b"one".to_vec()));
+    world.pass(3 * TTL).await;
+    assert!(term.is_valid(), "it is kept without a word");
+    let token = term.token();
+    world.delete("k").await;
+    assert_eq!(term.lost().await, Reason::KeyDeleted);
+    assert!(!elector.is_leader());
+    // The term that was lost is still held: the next one does not wait for that.
+    let again = next(&elector).await;
+    assert!(again.token() > token && !term.is_valid());
+    drop(term);
+    assert!(again.is_valid(), "an old term's end is its own");
+    again.resign().await.unwrap();
+    assert_eq!(value_of(world).await, None);
+    elector.close().await.unwrap();
+    assert_eq!(world.leases().await, [0; 0], "nothing is left");
+}
+
+both_worlds!(a_term_for_whoever_wants_one, s8_a_term_for_whoever_wants_one, s8_elector_live on V3_7);
+
+/// Case 34: an orderly end is told at once and drained: renewed until the holder lets go, however long after the TTL;
+/// then the key goes with the mark, and the other leads without a delay.
+async fn work_is_drained_before_the_key_goes(world: &World) {
+    let (one, two) = (world.peer(1), world.peer(2));
+    let (first, second) = (elector(&one, "one"), elector(&two, "two"));
+    let term = next(&first).await;
+    let (resigned, ()) = tokio::join!(first.resign(), async {
+        assert_eq!(term.lost().await, Reason::Resigned);
+        assert_eq!(first.state(), ElectorState::Draining);
+        world.pass(2 * TTL).await;
+        assert!(term.is_valid() && term.is_lost(), "authority to finish");
+        assert_eq!(value_of(world).await, Some(b"one".to_vec()), "nobody follows while it works");
+        drop(term);
+    });
+    resigned.unwrap();
+    assert_ne!(value_of(world).await, Some(b"one".to_vec()));
+    let began = tokio::time::Instant::now();
+    let next = next(&second).await;
+    assert!(next.is_valid());
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+}
+
+both_worlds!(work_is_drained_before_the_key_goes, case_34_work_is_drained_before_the_key_goes, case_34_drain_live on V3_7);
+
+/// A drain ends with its timeout, with the key, and with the term of a holder that was cut off.
+async fn a_drain_has_an_end(world: &World) {
+    let peer = world.peer(1);
+    let short = Elector::builder(&peer.client, "k").ttl(TTL).drain_timeout(Duration::from_secs(1)).start().unwrap();
+    let term = next(&short).await;
+    short.close().await.unwrap();
+    assert!(!term.is_valid(), "the drain timeout has passed");
+    assert_eq!((term.lost_reason(), value_of(world).await), (Some(Reason::Closed), None));
+    assert!(short.next_term().await.unwrap().is_none(), "closed");
+
+    let second = elector(&peer, "two");
+    let term = next(&second).await;
+    let (closed, ()) = tokio::join!(second.close(), async {
+        term.lost().await;
+        world.delete("k").await;
+        world.until("the key went while it was drained", async || !term.is_valid()).await;
+    });
+    closed.unwrap();
+
+    let third = elector(&peer, "three");
+    let term = next(&third).await;
+    let (_, ()) = tokio::join!(third.close(), async {
+        term.lost().await;
+        peer.faults.hang(Method::Any);
+        peer.faults.silence_streams(Method::LeaseKeepAlive);
+        world.until_within(TTL + Duration::from_secs(1), "no renewals, no authority", async || !term.is_valid()).await;
+        peer.faults.heal();
+    });
+}
+
+both_worlds!(a_drain_has_an_end, s9_a_drain_has_an_end, s9_drain_end_live on V3_4);
+
+/// A term that came for nobody waits one TTL for somebody, and is then resigned; a caller in time gets it.
+async fn a_term_that_nobody_took(world: &World) {
+    let peer = world.peer(1);
+    let elector = elector(&peer, "one");
+    for takes in [true, false] {
+        let waiting = tokio::time::timeout(Duration::from_micros(1), elector.next_term()).await;
+        assert!(waiting.is_err(), "too soon for a term");
+        world.until_within(BOUND, "it campaigns on for a TTL", async || elector.is_leader()).await;
+        let token = elector.current().unwrap().token();
+        if takes {
+            let term = next(&elector).await;
+            assert_eq!(term.token(), token, "the same term");
+            term.resign().await.unwrap();
+        } else {
+            let left = world.until_within(TTL + Duration::from_secs(1), "resigned", async || !elector.is_leader()).await;
+            assert!(left > TTL / 2, "{left:?}");
+            world.until("the key is gone", async || value_of(world).await.is_none()).await;
+            // And nobody wants one any more.
+            world.pass(2 * TTL).await;
+            assert_eq!(value_of(world).await, None);
+        }
+    }
+}
+
+both_worlds!(a_term_that_nobody_took, s8_a_term_that_nobody_took, s8_untaken_term_live on V3_7);
+
+/// Case 37: one loss for each election, in order, whatever is made of the key; none for a candidate that never led.
+async fn one_loss_for_each_election(world: &World) {
+    let (one, two) = (world.peer(1), world.peer(2));
+    let (first, second) = (elector(&one, "one"), elector(&two, "two"));
+    let (mut events, mut others) = (first.events(), second.events());
+    // The other takes its turns, and gives each up at once.
+    let waiting = tokio::task::spawn_local(async move { while let Ok(Some(term)) = second.next_term().await { drop(term) } });
+    let mut tokens = Vec::new();
+    for round in 0..3 {
+        let term = next(&first).await;
+        tokens.push(term.token());
+        if round == 1 {
+            world.delete("k").await;
+            term.lost().await;
+        }
+        drop(term);
+        world.until("released", async || value_of(world).await != Some(b"one".to_vec())).await;
+    }
+    first.close().await.unwrap();
+    let (mut leading, mut seen) = (None, Vec::new());
+    loop {
+        match events.next().await {
+            Some(ElectorEvent::Elected(term)) => {
+                assert_eq!(leading.replace(term.token()), None, "elected twice");
+                seen.push(term.token());
+            }
+            Some(ElectorEvent::Lost(reason)) => {
+                assert!(leading.take().is_some(), "a loss without an election");
+                assert!(matches!(reason, Reason::Resigned | Reason::KeyDeleted), "{reason}");
+            }
+            Some(ElectorEvent::Stopped(error)) => {
+                assert_eq!(error, None);
+                break;
+            }
+            Some(_) => {}
+            None => panic!("no last event"),
+        }
+    }
+    assert_eq!(leading, None, "its end was told");
+    assert!(events.next().await.is_none());
+    // A slow reader may have missed a whole term, never half of one.
+    assert!(seen.iter().all(|token| tokens.contains(token)), "{seen:?} {tokens:?}");
+    waiting.abort();
+    let mut leading = false;
+    while let Ok(Some(event)) = tokio::time::timeout(Duration::from_millis(500), others.next()).await {
+        match event {
+            ElectorEvent::Elected(_) => leading = true,
+            ElectorEvent::Lost(_) => assert!(std::mem::take(&mut leading), "it never led"),
+            _ => {}
+        }
+    }
+}
+
+both_worlds!(one_loss_for_each_election, case_37_one_loss_for_each_election, case_37_elector_live on V3_7);
+
+/// Case 35: closed in each of its states: while nobody wants anything, while it follows, campaigns, leads.
+async fn closed_in_each_state(world: &World) {
+    let (one, two) = (world.peer(1), world.peer(2));
+    let idle = elector(&one, "idle");
+    idle.close().await.unwrap();
+    idle.close().await.unwrap();
+    assert!(idle.next_term().await.unwrap().is_none());
+    assert_eq!(idle.state(), ElectorState::Stopped);
+    assert_eq!(idle.health(), Err(Error::Closed));
+
+    let leader = elector(&two, "leader");
+    let term = next(&leader).await;
+    let follower = elector(&one, "follower");
+    let (none, ()) = tokio::join!(follower.next_term(), async {
+        world.until("it has seen who leads", async || follower.leader().is_some_and(|leader| leader.value == b"leader")).await;
+        follower.close().await.unwrap();
+    });
+    assert!(none.unwrap().is_none());
+    drop(term);
+    leader.close().await.unwrap();
+
+    let campaigning = elector(&one, "campaigning");
+    let held = one.faults.hold(Method::LeaseGrant, 1);
+    let (none, ()) = tokio::join!(campaigning.next_term(), async {
+        held.reached().await;
+        assert_eq!(campaigning.state(), ElectorState::Campaigning);
+        let (closed, ()) = tokio::join!(campaigning.close(), async { held.release() });
+        closed.unwrap();
+    });
+    assert!(none.unwrap().is_none());
+    world.until("nothing is left", async || world.leases().await.is_empty() && value_of(world).await.is_none()).await;
+
+    let dropped = elector(&one, "dropped");
+    let term = next(&dropped).await;
+    drop(dropped);
+    world.pass(2 * TTL).await;
+    assert!(term.is_valid(), "a term outlives its elector");
+    drop(term);
+    world.until("and is released with its holder", async || value_of(world).await.is_none()).await;
+
+    // The client's end drains first: under authority, with etcd at hand.
+    let last = elector(&one, "last");
+    let term = next(&last).await;
+    let (closed, ()) = tokio::join!(one.client.close(), async {
+        assert_eq!(term.lost().await, Reason::Closed);
+        assert!(term.is_valid());
+        term.txn().then([Op::put("last words", "done")]).commit().await.unwrap();
+        drop(term);
+    });
+    closed.unwrap();
+    assert!(last.next_term().await.unwrap().is_none());
+    assert!(world.get("last words").await.is_some() && value_of(world).await.is_none());
+}
+
+both_worlds!(closed_in_each_state, case_35_closed_in_each_state, case_35_elector_live on V3_7);
+
+/// What passes is waited for: etcd away at the start, and in the middle of a term.
+async fn etcd_comes_and_goes(world: &World) {
+    let peer = world.peer(1);
+    peer.faults.refuse(Method::Any, 5);
+    let elector = elector(&peer, "one");
+    let term = next(&elector).await;
+    peer.faults.hang(Method::Any);
+    peer.faults.silence_streams(Method::LeaseKeepAlive);
+    world.until_within(TTL, "jeopardy is told before the deadline", async || elector.state() == ElectorState::Jeopardy).await;
+    assert!(matches!(elector.health(), Err(Error::Unavailable { .. })));
+    assert!(term.is_valid());
+    world.until_within(TTL, "lost", async || term.is_lost()).await;
+    peer.faults.heal();
+    let again = next(&elector).await;
+    assert!(again.token() > term.token() && elector.health().is_ok());
+}
+
+both_worlds!(etcd_comes_and_goes, s8_etcd_comes_and_goes, s8_etcd_away_live on V3_7);
+
+/// `run`: the body is dropped with the loss and begun again with the next term; when it returns, the term is resigned.
+async fn a_body_for_each_term(world: &World) {
+    let peer = world.peer(1);
+    let elector = elector(&peer, "one");
+    let mut begun = 0;
+    let outcome = elector
+        .run(|term| {
+            begun += 1;
+            let round = begun;
+            async move {
+                if round < 3 {
+                    world.delete("k").await;
+                    std::future::pending::<()>().await;
+                }
+                term.token()
+            }
+        })
+        .await
+        .unwrap();
+    assert_eq!(begun, 3);
+    assert!(outcome.is_some());
+    assert_eq!(value_of(world).await, None);
+}
+
+both_worlds!(a_body_for_each_term, s9_a_body_for_each_term, s9_run_live on V3_7);
+
+const WELL: u8 = 0;
+const ILL: u8 = 1;
+const HANGS: u8 = 2;
+
+/// Case 21: a check that fails, or never ends, costs the leadership; while it does, nobody campaigns here.
+async fn a_health_check_that_fails_or_hangs(world: &World) {
+    let peer = world.peer(1);
+    let mode = Arc::new(AtomicU8::new(ILL));
+    let asked = mode.clone();
+    let elector = Elector::builder(&peer.client, "k")
+        .ttl(TTL)
+        .campaign_limit(100)
+        .health_age(Duration::from_millis(400))
+        .health_check(move || {
+            while asked.load(Ordering::Acquire) == HANGS {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            if asked.load(Ordering::Acquire) == WELL { Ok(()) } else { Err("the disk is full".to_owned()) }
+        })
+        .start()
+        .unwrap();
+    let early = tokio::time::timeout(Duration::from_secs(1), elector.next_term()).await;
+    assert!(early.is_err(), "it is not well");
+    assert!(matches!(elector.health(), Err(Error::Unavailable { message }) if message.contains("the disk is full")));
+    for ill in [ILL, HANGS] {
+        mode.store(WELL, Ordering::Release);
+        let term = next(&elector).await;
+        mode.store(ill, Ordering::Release);
+        let reason = tokio::time::timeout(Duration::from_secs(2), term.lost()).await.expect("lost in time");
+        assert_eq!(reason, Reason::Unhealthy);
+        drop(term);
+        world.until("released", async || value_of(world).await.is_none()).await;
+    }
+    mode.store(WELL, Ordering::Release);
+}
+
+#[test]
+fn case_21_a_health_check_that_fails_or_hangs_live() {
+    live(Version::V3_7, |world| Box::pin(a_health_check_that_fails_or_hangs(world)));
+}
+
+/// S13: what cannot work is refused when it starts, by name.
+async fn what_cannot_work_is_refused(world: &World) {
+    let peer = world.peer(1);
+    let builder = || Elector::builder(&peer.client, "k");
+    let refused = [
+        ("ttl", builder().ttl(Duration::ZERO).start()),
+        ("step_down_margin", builder().ttl(TTL).step_down_margin(TTL).start()),
+        ("drain_timeout", builder().drain_timeout(Duration::MAX).start()),
+        ("cool_down", builder().cool_down(Duration::MAX).start()),
+        ("health_age", builder().health_age(Duration::from_secs(60)).start()),
+        ("key", Elector::builder(&peer.client, "").start()),
+    ];
+    for (name, outcome) in refused {
+        match outcome {
+            Err(Error::InvalidArgument { argument, .. }) => assert_eq!(argument, name),
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+    peer.client.close().await.unwrap();
+    assert!(matches!(builder().start(), Err(Error::Closed)));
+}
+
+both_worlds!(what_cannot_work_is_refused, s13_what_cannot_work_is_refused, s13_elector_live on V3_7);
