@@ -69,7 +69,7 @@ pub(crate) struct Io {
     /// Releases under way: closing waits for them.
     pub(crate) releasing: watch::Sender<usize>,
     /// Watches that leaderships hold on to between their calls.
-    pub(crate) kept: RefCell<BTreeMap<u64, Kept>>,
+    pub(crate) kept: RefCell<BTreeMap<u64, Box<Kept>>>,
     /// Campaigns under way with a lease of the caller's, by lease (its address) and key.
     pub(crate) campaigns: RefCell<BTreeSet<(usize, Vec<u8>)>>,
     pub(crate) moves: Moves,
@@ -123,9 +123,11 @@ impl Io {
     /// Watches a contender's key from now until it is forgotten.
     pub(crate) fn keep_watch(&self, contender: u64, key: &Key, resets: &Arc<Resets>) -> Reader<Level> {
         let mut kept = self.kept.borrow_mut();
-        let kept = kept.entry(contender).or_insert_with(|| Kept {
-            resets: Arc::downgrade(resets),
-            subscription: self.watcher.subscribe(key),
+        let kept = kept.entry(contender).or_insert_with(|| {
+            Box::new(Kept {
+                resets: Arc::downgrade(resets),
+                subscription: self.watcher.subscribe(key),
+        })
         });
         kept.subscription.level.clone()
     }

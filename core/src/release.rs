@@ -104,9 +104,10 @@ async fn delete_own(io: &Rc<Io>, term: &Arc<TermShared>) -> Released {
     let mut mark = term.may_mark.then_some(term.token);
     loop {
         let (guard, modified) = (term.holding.guard(), term.holding.modified());
-        let txn = match &term.queue {
-            Some(prefix) => protocol::leave(prefix, &guard, modified, mark),
-            None => protocol::release(&guard, modified, mark),
+        let txn = if term.queued {
+            protocol::leave(protocol::queue_of(key), &guard, modified, mark)
+        } else {
+            protocol::release(&guard, modified, mark)
         };
         match io.etcd.txn(io.etcd.repeatable("release", key), &txn).await {
             Ok(got) if got.body.succeeded => return Released::Yes,

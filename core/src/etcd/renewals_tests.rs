@@ -68,7 +68,7 @@ impl Bench {
     pub(super) fn term(&mut self, id: u64, lease: &Arc<LeaseShared>) -> Arc<TermShared> {
         let now = self.now();
         let term = Arc::new(TermShared {
-            queue: None,
+            queued: false,
             id,
             holding: Arc::new(Holding::new(Guard {
                 key: format!("k{id}").into_bytes().into(),

@@ -108,7 +108,8 @@ struct Watched {
 pub(crate) struct Lost(pub(crate) Arc<TermShared>);
 
 pub(crate) struct Watches {
-    keys: BTreeMap<Key, Watched>,
+    /// Boxed: a map's nodes are half empty, so what is large costs twice inside them.
+    keys: BTreeMap<Key, Box<Watched>>,
     ids: HashMap<i64, Key>,
     next_id: i64,
     generation: u64,
@@ -156,14 +157,16 @@ impl Watches {
 
     /// Another user of a key's level.
     pub(crate) fn subscribe(&mut self, key: &Key) -> Reader<Level> {
-        let watched = self.keys.entry(key.clone()).or_insert_with(|| Watched {
-            key: key.clone(),
-            id: 0,
-            phase: Phase::New,
-            floor: 0,
-            level: Writer::new(Level::default()),
-            terms: Vec::new(),
-            users: 0,
+        let watched = self.keys.entry(key.clone()).or_insert_with(|| {
+            Box::new(Watched {
+                key: key.clone(),
+                id: 0,
+                phase: Phase::New,
+                floor: 0,
+                level: Writer::new(Level::default()),
+                terms: Vec::new(),
+                users: 0,
+        })
         });
         watched.users += 1;
         watched.level.subscribe()

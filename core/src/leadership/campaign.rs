@@ -451,7 +451,7 @@ impl Attempt {
         let term = Arc::new(TermShared {
             id: self.io.next_id(),
             holding: win.holding.clone(),
-            queue: None,
+            queued: false,
             value: options.value.clone(),
             token: win.holding.create,
             lease: lease.clone(),

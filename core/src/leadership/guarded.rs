@@ -65,9 +65,10 @@ impl GuardedTxn {
         self.client.ensure_usable()?;
         let key = &self.term.holding.key;
         for (argument, ops) in [("then", &self.txn.then), ("or_else", &self.txn.otherwise)] {
-            match &self.term.queue {
-                Some(prefix) => protocol::check_queue_ops(argument, prefix, ops)?,
-                None => protocol::check_user_ops(argument, key, ops)?,
+            if self.term.queued {
+                protocol::check_queue_ops(argument, protocol::queue_of(key), ops)?;
+            } else {
+                protocol::check_user_ops(argument, key, ops)?;
             }
         }
         if self.txn.when.len() > protocol::MAX_USER_OPS {

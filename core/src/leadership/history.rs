@@ -15,7 +15,8 @@ const MAX_PAUSE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(crate) struct History {
     window: Duration,
-    times: VecDeque<BootTime>,
+    /// Made with the first: few campaigns are ever counted.
+    times: Option<Box<VecDeque<BootTime>>>,
     failures: u32,
     not_before: BootTime,
 }
@@ -24,7 +25,7 @@ impl History {
     pub(crate) fn new(window: Duration) -> History {
         History {
             window,
-            times: VecDeque::new(),
+            times: None,
             failures: 0,
             not_before: BootTime::default(),
         }
@@ -32,22 +33,23 @@ impl History {
 
     pub(crate) fn add(&mut self, now: BootTime) {
         self.prune(now);
-        self.times.push_back(now);
+        self.times.get_or_insert_default().push_back(now);
     }
 
     /// How many within the window; pruned at read, so that old times do not count because nobody campaigned since.
     pub(crate) fn count(&mut self, now: BootTime) -> usize {
         self.prune(now);
-        self.times.len()
+        self.times.as_ref().map_or(0, |times| times.len())
     }
 
     pub(crate) fn reset(&mut self) {
-        self.times.clear();
+        self.times = None;
     }
 
     fn prune(&mut self, now: BootTime) {
-        while self.times.front().is_some_and(|at| now.since(*at) > self.window) {
-            self.times.pop_front();
+        let Some(times) = &mut self.times else { return };
+        while times.front().is_some_and(|at| now.since(*at) > self.window) {
+            times.pop_front();
         }
     }
 

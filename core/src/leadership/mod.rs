@@ -46,7 +46,7 @@ pub(crate) struct LeadershipShared {
     pub(crate) id: u64,
     pub(crate) client: Client,
     pub(crate) key: protocol::Key,
-    pub(crate) options: LeadershipOptions,
+    pub(crate) options: Manner,
     /// The last term, ended or not. Read without a lock: `check` is a hot path.
     pub(crate) term: ArcSwapOption<TermShared>,
     /// The same for those who wait for terms; made when the first one asks.
@@ -57,6 +57,13 @@ pub(crate) struct LeadershipShared {
     state: Mutex<State>,
     /// Bumped by everything that ends what is under way.
     pub(crate) resets: Arc<Resets>,
+}
+
+/// What of the options is asked for again and again: there is one for each leadership.
+pub(crate) struct Manner {
+    pub(crate) purpose: Arc<str>,
+    pub(crate) takeover_delay: Duration,
+    pub(crate) step_down_margin: Option<Duration>,
 }
 
 /// What only the callers' threads touch, and never for long.
@@ -186,7 +193,11 @@ impl Leadership {
                     set: None,
                     history: History::new(options.campaign_window),
                 }),
-                options,
+                options: Manner {
+                    purpose: options.purpose,
+                    takeover_delay: options.takeover_delay,
+                    step_down_margin: options.step_down_margin,
+                },
                 term: ArcSwapOption::empty(),
                 terms: OnceLock::new(),
                 campaigning: AtomicU8::new(IDLE),

@@ -17,6 +17,12 @@ pub(crate) fn queue_key(prefix: &[u8], lease: i64) -> Vec<u8> {
     [prefix, b"/", format!("{lease:x}").as_bytes()].concat()
 }
 
+/// The prefix of the queue that a key of [`queue_key`] stands in.
+pub(crate) fn queue_of(key: &[u8]) -> &[u8] {
+    let slash = key.iter().rposition(|byte| *byte == b'/').unwrap_or(key.len());
+    key.get(..slash).unwrap_or(key)
+}
+
 pub(crate) fn queue_mark_key(prefix: &[u8]) -> Vec<u8> {
     [prefix, MARK].concat()
 }
@@ -151,6 +157,7 @@ mod tests {
     #[test]
     fn the_keys_are_those_of_etcds_own_election() {
         assert_eq!(queue_key(b"billing", 0x0a1f), b"billing/a1f");
+        assert_eq!(queue_of(b"billing/eu/a1f"), b"billing/eu");
         assert_eq!(queue_mark_key(b"billing"), b"billing.queue-resigned");
         assert!(!queue_mark_key(b"billing").starts_with(&queue_range(b"billing")), "never a candidate");
     }

@@ -281,7 +281,7 @@ impl Place {
             id: self.io.next_id(),
             token: holding.create,
             holding,
-            queue: Some(self.queue.prefix.clone()),
+            queued: true,
             value: options.value.clone(),
             lease: lease.clone(),
             lease_is_callers: false,

@@ -7,8 +7,8 @@ mod deadline;
 mod holding;
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering, fence};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -56,8 +56,8 @@ pub(crate) struct LeaseShared {
 pub(crate) struct TermShared {
     pub(crate) id: u64,
     pub(crate) holding: Arc<Holding>,
-    /// The prefix of the queue that the key stands in; `None` in the single-key kind.
-    pub(crate) queue: Option<crate::protocol::Key>,
+    /// The key is a place in a queue.
+    pub(crate) queued: bool,
     pub(crate) value: Vec<u8>,
     pub(crate) token: i64,
     pub(crate) lease: Arc<LeaseShared>,
@@ -87,7 +87,8 @@ pub(crate) enum Released {
 pub(crate) struct Release {
     begun: AtomicBool,
     now: AtomicU8,
-    changed: Notify,
+    /// Made for the first who waits.
+    changed: OnceLock<Box<Notify>>,
 }
 
 impl Release {
@@ -98,7 +99,11 @@ impl Release {
 
     pub(crate) fn set(&self, released: Released) {
         self.now.store(released as u8, Ordering::Release);
-        self.changed.notify_waiters();
+        // With the one in `wait`: either we see who waits, or it sees what has just been written.
+        fence(Ordering::SeqCst);
+        if let Some(changed) = self.changed.get() {
+            changed.notify_waiters();
+        }
     }
 
     pub(crate) fn get(&self) -> Released {
@@ -109,8 +114,10 @@ impl Release {
 
     /// Resolves when it is no longer [`Released::No`].
     pub(crate) async fn wait(&self) -> Released {
+        let waiting = self.changed.get_or_init(Box::default);
         loop {
-            let changed = self.changed.notified();
+            let changed = waiting.notified();
+            fence(Ordering::SeqCst);
             match self.get() {
                 Released::No => changed.await,
                 released => return released,
