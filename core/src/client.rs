@@ -6,7 +6,7 @@ use std::fmt;
 use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -38,6 +38,8 @@ struct Inner {
     pages: Arc<Pages>,
     clock: Clock,
     closed: Arc<AtomicBool>,
+    /// Electors that run.
+    loops: AtomicUsize,
     ended: Ended,
     /// Closed once every term of this client has ended and been announced.
     terms_ended: watch::Receiver<()>,
@@ -163,6 +165,7 @@ impl Client {
                 pages: pages.clone(),
                 clock: clock.clone(),
                 closed: closed.clone(),
+                loops: AtomicUsize::new(0),
                 ended: Ended(ended),
                 terms_ended,
                 threaded,
@@ -241,7 +244,16 @@ impl Client {
         .await
     }
 
-    /// Ends every term (reason `closed`), releases their keys and leases, and stops the thread. Idempotent; calls
+    /// An elector runs on this client from now on: closing waits for its drain.
+    pub(crate) fn begin_loop(&self) {
+        self.inner.loops.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn end_loop(&self) {
+        self.inner.loops.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Drains the electors, ends every term (reason `closed`), releases their keys and leases, and stops the thread. Idempotent; calls
     /// made afterwards return `Closed`. Begins when it is called, not when it is awaited; dropping the future stops
     /// nothing: closing again waits again.
     ///
@@ -252,7 +264,10 @@ impl Client {
         // Whoever closes while closing is under way waits for the same end.
         let (told, done) = oneshot::channel();
         if !forked {
-            self.inner.closed.store(true, Ordering::Release);
+            // With electors, only when they have drained: until then the work they drain goes on with this client.
+            if self.inner.loops.load(Ordering::Acquire) == 0 {
+                self.inner.closed.store(true, Ordering::Release);
+            }
             self.send(move |io| io.close(told));
         }
         async move {
@@ -263,7 +278,7 @@ impl Client {
         }
     }
 
-    /// True once [`close`](Self::close) was called.
+    /// True once [`close`](Self::close) was called, and its electors have drained.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.inner.closed.load(Ordering::Acquire)

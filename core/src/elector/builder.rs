@@ -148,6 +148,7 @@ impl ElectorBuilder {
             health::start(&shared, check, age)?;
         }
         let driven = shared.clone();
+        client.begin_loop();
         client.send(move |io| {
             let elector = Arc::downgrade(&driven);
             let end = move || {

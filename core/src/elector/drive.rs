@@ -36,6 +36,7 @@ pub(super) async fn drive(io: Rc<Io>, el: Arc<Shared>, orders: mpsc::UnboundedRe
     };
     let ended = drive.run().await;
     drive.io.loops.borrow_mut().remove(&el.lead.shared.id);
+    el.client().end_loop();
     if let Err(error) = &ended {
         log::error!("{}: the elector stopped: {error}", show(el.lead.key()));
     }

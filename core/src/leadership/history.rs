@@ -16,6 +16,7 @@ const MAX_PAUSE: Duration = Duration::from_secs(2);
 pub(crate) struct History {
     window: Duration,
     /// Made with the first: few campaigns are ever counted.
+    #[allow(clippy::box_collection)] // a pointer, where the empty queue itself takes four words
     times: Option<Box<VecDeque<BootTime>>>,
     failures: u32,
     not_before: BootTime,
