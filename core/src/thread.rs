@@ -56,8 +56,9 @@ pub(crate) async fn io_main(parts: Parts) {
         drift_ppm: options.drift_ppm,
     };
     let etcd = Rc::new(Etcd::open(&options, plans, clock.clone(), changed_told));
-    let renewer = Renewer::new(etcd.clone(), Renewals::new(validity, etcd.members().len()), lost_told.clone());
-    let watcher = Watcher::new(etcd.clone(), Watches::new(options.reread), lost_told);
+    let watcher = Watcher::new(etcd.clone(), Watches::new(options.reread), lost_told.clone());
+    let renewals = Renewals::new(validity, etcd.members().len());
+    let renewer = Renewer::new(etcd.clone(), renewals, watcher.clone(), lost_told);
     let io = Rc::new(Io {
         etcd,
         renewer: renewer.clone(),

@@ -202,6 +202,27 @@ async fn renewals_go_to_the_raft_leaders_member_and_come_back_when_it_is_well() 
     assert_eq!(bench.opened.last().unwrap().1, 2, "home, on a new stream: the old one has not answered");
 }
 
+/// Where the renewals go is told once for each change, and only of a member that is well.
+#[tokio::test(start_paused = true)]
+async fn case_28_29_it_is_told_when_the_renewals_move() {
+    let moved = |actions: &[Action]| -> Vec<usize> {
+        actions.iter().filter_map(|action| if let Action::Moved { member } = action { Some(*member) } else { None }).collect()
+    };
+    let mut bench = Bench::of(3);
+    bench.lease(1);
+    bench.step();
+    bench.pass(1_000);
+    assert_eq!(moved(&bench.step()), [0]);
+    assert_eq!(moved(&bench.step()), [0; 0]);
+    bench.pass(BOUND);
+    assert_eq!(moved(&bench.step()), [1], "the first has stalled");
+    bench.machine.told(2, Some((true, 2)), bench.now());
+    assert_eq!(moved(&bench.step()), [2], "raft's leader");
+    bench.reply(1, 5, 2);
+    bench.pass(1_000);
+    assert_eq!(moved(&bench.step()), [0; 0]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_new_raft_leader_gets_what_waits_at_once() {
     let (mut bench, _) = stalled(3);

@@ -62,6 +62,11 @@ impl Members {
         }
     }
 
+    /// Moves to this one, or the next that is known.
+    pub(crate) fn stick(&self, kind: Kind, index: usize) {
+        self.sticky(kind).set(index);
+    }
+
     /// True once after each change of the list. For one reader.
     pub(crate) fn changed(&self) -> bool {
         self.changed.take()
@@ -126,6 +131,8 @@ mod tests {
         members.advance(Kind::Calls, 1);
         members.advance(Kind::Calls, 2);
         assert_eq!(name(&members, Kind::Calls), "a", "round the list");
+        members.stick(Kind::Watches, 2);
+        assert_eq!((name(&members, Kind::Calls).as_str(), name(&members, Kind::Watches).as_str()), ("a", "c"));
     }
 
     #[test]

@@ -39,6 +39,8 @@ pub(crate) enum Action {
     Send { stream: u64, lease: i64 },
     /// A linearizable read of these keys, or of any if there are none, by way of this member.
     Read { read: u64, member: usize, keys: Vec<Vec<u8>>, bound: Duration },
+    /// Renewals go to another member now.
+    Moved { member: usize },
     /// This term was lost: announce it.
     Lost(Arc<TermShared>),
 }
@@ -85,6 +87,8 @@ pub(crate) struct Renewals {
     /// How long the machine has slept: read once for many leases.
     slept: u64,
     terms: Terms,
+    /// Where renewals went when it was last told.
+    member: Option<usize>,
 }
 
 impl Renewals {
@@ -102,6 +106,7 @@ impl Renewals {
             highest_raft_term: 0,
             slept: 0,
             terms: Terms::default(),
+            member: None,
         }
     }
 
@@ -325,6 +330,12 @@ impl Renewals {
         self.begin_reads(now, out);
         self.streams.ask_due(now, &mut self.steps);
         out.extend(self.steps.drain(..).map(Action::Stream));
+        if let Some(member) = self.streams.well_member()
+            && self.member != Some(member)
+        {
+            self.member = Some(member);
+            out.push(Action::Moved { member });
+        }
         self.next_wake()
     }
 

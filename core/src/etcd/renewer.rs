@@ -16,6 +16,7 @@ use super::calls::{Ask, Etcd, token_refused};
 use super::endpoint::{Endpoint, Token};
 use super::renewals::{Action, ReadReply, Renewals};
 use super::streams::Step;
+use super::watcher::Watcher;
 use super::wire::{Header, bidi};
 use crate::clock::{Alarm, BootTime};
 use crate::error::Error;
@@ -32,6 +33,8 @@ pub(crate) struct Renewer {
     etcd: Rc<Etcd>,
     machine: RefCell<Renewals>,
     wake: Notify,
+    /// Whose stream goes along with the renewals.
+    watcher: Rc<Watcher>,
     lost: mpsc::UnboundedSender<Arc<TermShared>>,
 }
 
@@ -52,12 +55,14 @@ impl Renewer {
     pub(crate) fn new(
         etcd: Rc<Etcd>,
         machine: Renewals,
+        watcher: Rc<Watcher>,
         lost: mpsc::UnboundedSender<Arc<TermShared>>,
     ) -> Rc<Renewer> {
         Rc::new(Renewer {
             etcd,
             machine: RefCell::new(machine),
             wake: Notify::new(),
+            watcher,
             lost,
         })
     }
@@ -135,6 +140,7 @@ impl Renewer {
             Action::Read { read, member, keys, bound } => {
                 tokio::task::spawn_local(self.clone().confirm(read, member, keys, bound));
             }
+            Action::Moved { member } => self.watcher.with(|machine, _, _| machine.follow(member)),
             Action::Lost(term) => {
                 let _ = self.lost.send(term);
             }

@@ -185,6 +185,11 @@ impl Streams {
         self.current().map_or(self.from % self.members.len().max(1), |stream| stream.member)
     }
 
+    /// The member that renewals go to and that is well, as far as known.
+    pub(crate) fn well_member(&self) -> Option<usize> {
+        self.current().filter(|stream| !stream.stalled).map(|stream| stream.member)
+    }
+
     pub(crate) fn members(&self) -> usize {
         self.members.len()
     }

@@ -11,10 +11,10 @@ use tokio::task::AbortHandle;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use super::calls::{Etcd, token_refused};
-use super::endpoint::Token;
+use super::endpoint::{Endpoint, Token};
 use super::level::Reader;
 use super::members::Kind;
-use super::watches::{Action, Event, Level, Lost, Message, Reply, Watches};
+use super::watches::{Action, Event, Level, Lost, Message, Reply, To, Watches};
 use super::wire::{Header, Namespace, bidi};
 use crate::clock::{Alarm, BootTime};
 use crate::error::Error;
@@ -126,9 +126,20 @@ impl Watcher {
 
     fn act(self: &Rc<Self>, action: Action, stream: &mut Option<Stream>) {
         let request = match action {
-            Action::Open { generation, advance } => {
+            Action::Open { generation, to } => {
                 let (requests, receiver) = mpsc::unbounded_channel();
-                let task = tokio::task::spawn_local(self.clone().converse(generation, advance, receiver));
+                match to {
+                    To::Same => {}
+                    To::Next => {
+                        if let Some((index, _)) = self.etcd.endpoint(Kind::Watches) {
+                            self.etcd.advance(Kind::Watches, index);
+                        }
+                    }
+                    To::Member(index) => self.etcd.members().stick(Kind::Watches, index),
+                }
+                let Some((index, endpoint)) = self.etcd.endpoint(Kind::Watches) else { return };
+                self.machine.borrow_mut().opened(index);
+                let task = tokio::task::spawn_local(self.clone().converse(generation, endpoint, receiver));
                 *stream = Some(Stream {
                     requests,
                     task: task.abort_handle(),
@@ -151,13 +162,9 @@ impl Watcher {
     async fn converse(
         self: Rc<Self>,
         generation: u64,
-        advance: bool,
+        endpoint: Rc<Endpoint>,
         requests: mpsc::UnboundedReceiver<PbWatchRequest>,
     ) {
-        if advance && let Some((index, _)) = self.etcd.endpoint(Kind::Watches) {
-            self.etcd.advance(Kind::Watches, index);
-        }
-        let Some((_, endpoint)) = self.etcd.endpoint(Kind::Watches) else { return };
         if self.etcd.authenticate(&endpoint, self.etcd.timeout).await.is_ok() {
             let request = endpoint.request(UnboundedReceiverStream::new(requests));
             let path = "/etcdserverpb.Watch/Watch";

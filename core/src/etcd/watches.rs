@@ -1,6 +1,8 @@
 //! Watching keys: a level for each, made without a gap and kept true by events and reads (S11, S6).
 //! A plain state machine fed with messages and time; `watcher` owns the stream and the reads it asks for.
 
+mod watched;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
@@ -19,6 +21,10 @@ const SILENCE: Duration = Duration::from_secs(10);
 const ANSWER_BOUND: Duration = Duration::from_secs(2);
 /// Rebuilding again and again slows down to this.
 const MAX_PAUSE: Duration = Duration::from_secs(5);
+/// Between two moves after the renewals' member; it doubles with each that comes soon after another …
+const MOVE_GAP: Duration = Duration::from_secs(1);
+/// … up to this.
+const MAX_MOVE_GAP: Duration = Duration::from_secs(30);
 /// Keys read in one transaction at most.
 pub(crate) const BATCH: usize = 126;
 
@@ -40,14 +46,24 @@ pub(crate) struct Level {
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Action {
-    /// Open a stream; the previous one is dropped. `advance`: on the next endpoint.
-    Open { generation: u64, advance: bool },
+    /// Open a stream; the previous one is dropped.
+    Open { generation: u64, to: To },
     /// Ask for a watch of `key` under `id`, from revision `start` (0 = from now).
     Create { id: i64, key: Key, start: i64 },
     /// Give a watch up.
     Cancel { id: i64 },
     /// Read these keys linearizably, in one transaction.
     Read { read: u64, keys: Vec<Key> },
+}
+
+/// The member that a stream is opened to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum To {
+    /// Where the last one was.
+    Same,
+    /// The next one round the list: the last one failed.
+    Next,
+    Member(usize),
 }
 
 /// A message of the stream.
@@ -129,6 +145,12 @@ pub(crate) struct Watches {
     reread_last: Option<Key>,
     /// In so many batches all keys were to be read again when `reread_at` was planned.
     reread_batches: u32,
+    /// The member that the stream leads to.
+    member: Option<usize>,
+    /// Where the renewals have moved since, unless the stream is there already.
+    follow: Option<usize>,
+    moved: Option<BootTime>,
+    move_gap: Duration,
 }
 
 impl Watches {
@@ -152,7 +174,41 @@ impl Watches {
             reread_at: None,
             reread_last: None,
             reread_batches: 0,
+            member: None,
+            follow: None,
+            moved: None,
+            move_gap: MOVE_GAP,
         }
+    }
+
+    /// Renewals go to another member now: they have found the last one stalled or behind, or raft's leader elsewhere. The
+    /// stream goes along: silence would show much later, and a follower learns what happens a heartbeat later than the
+    /// leader, which is the whole takeover delay.
+    pub(crate) fn follow(&mut self, member: usize) {
+        self.follow = Some(member);
+    }
+
+    /// The stream opened last leads to this member.
+    pub(crate) fn opened(&mut self, member: usize) {
+        self.member = Some(member);
+    }
+
+    /// From when on the stream may be moved again.
+    fn may_move_at(&self) -> BootTime {
+        self.moved.map_or(BootTime::default(), |moved| moved.after(self.move_gap))
+    }
+
+    fn move_stream(&mut self, now: BootTime) {
+        if self.follow == self.member {
+            self.follow = None;
+        }
+        if self.follow.is_none() || !self.open || now < self.may_move_at() {
+            return;
+        }
+        let calm = self.moved.is_none_or(|moved| now.since(moved) >= 4 * self.move_gap);
+        self.move_gap = if calm { MOVE_GAP } else { (self.move_gap * 2).min(MAX_MOVE_GAP) };
+        self.moved = Some(now);
+        self.break_stream(now, Duration::ZERO);
     }
 
     /// Another user of a key's level.
@@ -369,6 +425,7 @@ impl Watches {
             return None;
         }
         self.check_stream(now);
+        self.move_stream(now);
         self.reread(now, jitter, out);
         let paused = self.reopen_at.is_some_and(|at| at > now);
         if !paused {
@@ -436,9 +493,14 @@ impl Watches {
         if !self.open {
             self.open = true;
             self.heard = now;
+            let to = match self.follow.take() {
+                Some(member) => To::Member(member),
+                None if self.failures > 0 => To::Next,
+                None => To::Same,
+            };
             out.push(Action::Open {
                 generation: self.generation,
-                advance: self.failures > 0,
+                to,
             });
         }
         for watched in self.keys.values_mut().filter(|watched| watched.phase == Phase::New) {
@@ -495,109 +557,15 @@ impl Watches {
         let answer = self.creating.front().map(|(_, asked)| asked.after(ANSWER_BOUND).max(self.heard.after(ANSWER_BOUND)));
         let silence = (self.open && self.creating.is_empty()).then(|| self.heard.after(SILENCE));
         let pending = self.reopen_at.or((!self.to_read.is_empty()).then_some(now));
-        [answer, silence, pending, self.reread_at].into_iter().flatten().min()
+        let following = (self.open && self.follow.is_some()).then(|| self.may_move_at());
+        [answer, silence, pending, following, self.reread_at].into_iter().flatten().min()
     }
-}
-
-/// A key as its level holds it: whoever watches it knows its name.
-fn nameless(mut kv: KeyValue) -> Arc<KeyValue> {
-    kv.key = Vec::new();
-    Arc::new(kv)
 }
 
 /// `interval` ± 20 % from now.
 fn spread(now: BootTime, interval: Duration, jitter: u64) -> BootTime {
     let percent = 80 + u32::try_from(jitter % 1000).unwrap_or(0) * 40 / 1000;
     now.after(interval * percent / 100)
-}
-
-impl Watched {
-    fn event(&mut self, event: Event, lost: &mut Vec<Lost>) {
-        let revision = match &event {
-            Event::Put(kv) => kv.mod_revision,
-            Event::Delete { revision } => *revision,
-        };
-        if revision <= self.floor {
-            return; // known from a read, or delivered before the break
-        }
-        self.floor = revision;
-        let synced = self.level.borrow().synced;
-        self.level.modify(|level| {
-            level.revision = revision;
-            match event {
-                Event::Put(kv) => {
-                    let created = kv.create_revision == kv.mod_revision;
-                    // Kept over later writes of the same key; a creation takes it from the delete directly before.
-                    if created {
-                        level.deleted = if level.kv.is_none() { level.deleted } else { None };
-                    } else if level.kv.as_ref().is_none_or(|old| old.create_revision != kv.create_revision) {
-                        level.deleted = None;
-                    }
-                    level.kv = Some(nameless(kv));
-                }
-                Event::Delete { revision } => {
-                    level.kv = None;
-                    level.deleted = Some(revision);
-                }
-            }
-        });
-        if synced {
-            self.judge(lost);
-        }
-    }
-
-    /// The key may not be read: whoever waits for it is told, once.
-    fn denied(&mut self, what: &str, reason: &str) {
-        let key = &self.key;
-        self.level.modify_if(|level| {
-            let message = || format!("{what} of {}: {reason}", crate::error::show(key));
-            let new = level.error.is_none();
-            level.error.get_or_insert_with(|| Error::PermissionDenied { message: message() });
-            new
-        });
-    }
-
-    fn read(&mut self, revision: i64, kv: Option<KeyValue>, lost: &mut Vec<Lost>) {
-        self.level.modify_if(|level| level.error.take().is_some()); // it is allowed again
-        let known = kv.as_ref().map_or(revision, |kv| kv.mod_revision);
-        let mut level = self.level.borrow().clone();
-        let same = level.kv.as_ref().map(|kv| kv.mod_revision) == kv.as_ref().map(|kv| kv.mod_revision);
-        let ahead = level.revision > revision;
-        // Absent as before says nothing of the time between: the events of it are still wanted, or a stranger's win and
-        // loss would be missed between the delete seen and the next create (S15, case 57).
-        let absent_still = level.synced && same && kv.is_none();
-        if !ahead && (self.floor == 0 || !absent_still) {
-            self.floor = self.floor.max(known);
-        }
-        if !level.synced || (!ahead && !same) {
-            // Where events are ahead of the read they stand; else it tells what no event has, and the history is a gap.
-            if !ahead && !same {
-                level.revision = known;
-                level.kv = kv.map(nameless);
-                level.deleted = None;
-            }
-            level.revision = level.revision.max(known);
-            level.synced = true;
-            self.level.replace(level);
-        } else if absent_still && known > level.revision {
-            level.revision = known; // who waits for the end of a leader seen meanwhile hears of it
-            self.level.replace(level);
-        }
-        self.judge(lost);
-    }
-
-    /// Ends the terms that this state of the key ends (S6).
-    fn judge(&mut self, lost: &mut Vec<Lost>) {
-        let level = self.level.borrow().clone();
-        self.terms.retain(|term| match term.judge(level.kv.as_deref(), level.revision) {
-            Some(reason) => {
-                term.deadline.end(reason);
-                lost.push(Lost(term.clone()));
-                false
-            }
-            None => true,
-        });
-    }
 }
 
 #[cfg(test)]

@@ -140,7 +140,7 @@ fn s11_a_watch_is_made_without_a_gap_created_then_read_then_events_above_the_rea
     let mut bench = Bench::new();
     let level = bench.machine.subscribe(&Key::from(*b"k"));
     let actions = bench.step();
-    assert!(matches!(actions[0], Action::Open { advance: false, .. }));
+    assert!(matches!(actions[0], Action::Open { to: To::Same, .. }));
     let (id, start) = create(&actions);
     assert_eq!(start, 0);
     assert!(!bench.step().iter().any(|a| matches!(a, Action::Read { .. })), "read only once the watch is there");
@@ -191,7 +191,7 @@ fn case_28_after_a_break_it_goes_on_from_the_next_revision() {
     let generation = bench.machine.generation;
     bench.machine.broken(generation, bench.now);
     let actions = bench.step();
-    assert!(matches!(actions[0], Action::Open { advance: true, .. }), "on another member, at once");
+    assert!(matches!(actions[0], Action::Open { to: To::Next, .. }), "on another member, at once");
     let (id, start) = create(&actions);
     assert_eq!(start, 42);
     bench.created(id);
@@ -221,6 +221,49 @@ fn case_30_a_silent_stream_is_probed_and_rebuilt_but_not_over_and_over() {
     }
     assert!(rebuilt.len() >= 3, "it goes on trying");
     assert!(rebuilt.len() <= 60, "but not over and over: {} in two minutes", rebuilt.len());
+}
+
+#[test]
+fn case_28_29_the_stream_goes_along_with_the_renewals_but_not_over_and_over() {
+    let mut bench = Bench::new();
+    let (_, level) = bench.live(None, 41);
+    bench.machine.opened(0);
+    bench.machine.follow(0);
+    assert_eq!(bench.step(), [], "it is there");
+    bench.machine.follow(1);
+    let actions = bench.step();
+    assert!(matches!(actions[0], Action::Open { to: To::Member(1), .. }), "{actions:?}");
+    bench.machine.opened(1);
+    let (id, start) = create(&actions);
+    assert_eq!(start, 42, "from the next revision");
+    bench.created(id);
+    bench.events(id, vec![Event::Put(kv(42, 42))]);
+    assert_eq!(level.borrow().revision, 42);
+    // There and back within a moment is no reason to move; and elsewhere, only when the last move is a while ago.
+    bench.machine.follow(2);
+    bench.machine.follow(1);
+    bench.pass(1_000);
+    assert_eq!(bench.step(), []);
+    // Renewals that go round and round: the stream moves ever more seldom.
+    let mut moves = Vec::new();
+    for ms in 0..120_000u64 {
+        bench.pass(1);
+        if ms % 300 == 0 {
+            bench.machine.follow(usize::try_from(ms / 300 % 3).unwrap());
+        }
+        for action in bench.step() {
+            match action {
+                Action::Open { to: To::Member(member), .. } => {
+                    bench.machine.opened(member);
+                    moves.push(ms);
+                }
+                Action::Create { id, .. } => bench.created(id),
+                _ => {}
+            }
+        }
+    }
+    assert!(moves.len() >= 4, "{moves:?}");
+    assert!(moves.len() <= 10 && moves.windows(2).all(|pair| pair[1] - pair[0] >= 1_000), "{moves:?}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use etcd_client::proto::{PbDeleteRequest, PbPutRequest};
 use futures_util::FutureExt;
 use leadership_core::{CampaignOptions, Error, LeadershipOptions, WatchEnd};
 use leadership_testkit::{Cluster, Method};
@@ -49,7 +50,12 @@ fn case_27_a_compacted_delete_is_found_() {
 }
 
 #[test]
-fn case_27_a_compacted_delete_is_found_live() {
+fn case_27_a_compacted_delete_is_found_live_3_7() {
+    live(Version::V3_7, |world| Box::pin(case_27_a_compacted_delete_is_found(world)));
+}
+
+#[test]
+fn case_27_a_compacted_delete_is_found_live_3_4() {
     live(Version::V3_4, |world| Box::pin(case_27_a_compacted_delete_is_found(world)));
 }
 
@@ -119,8 +125,13 @@ fn case_28_resumed_after_a_break_() {
 }
 
 #[test]
-fn case_28_resumed_after_a_break_live() {
+fn case_28_resumed_after_a_break_live_3_7() {
     live(Version::V3_7, |world| Box::pin(case_28_resumed_after_a_break(world)));
+}
+
+#[test]
+fn case_28_resumed_after_a_break_live_3_4() {
+    live(Version::V3_4, |world| Box::pin(case_28_resumed_after_a_break(world)));
 }
 
 /// The stream goes silent: one new one within 12.5 s. All new ones are silent too: no more than one every few seconds.
@@ -216,8 +227,13 @@ fn case_29_client_closed_before_and_during_() {
 }
 
 #[test]
-fn case_29_client_closed_before_and_during_live() {
+fn case_29_client_closed_before_and_during_live_3_7() {
     live(Version::V3_7, |world| Box::pin(case_29_client_closed_before_and_during(world)));
+}
+
+#[test]
+fn case_29_client_closed_before_and_during_live_3_4() {
+    live(Version::V3_4, |world| Box::pin(case_29_client_closed_before_and_during(world)));
 }
 
 async fn down(world: &World, member: usize, is_down: bool) {
@@ -256,8 +272,13 @@ fn case_29_server_down_before_and_during_() {
 }
 
 #[test]
-fn case_29_server_down_before_and_during_live() {
+fn case_29_server_down_before_and_during_live_3_7() {
     live(Version::V3_7, |world| Box::pin(case_29_server_down_before_and_during(world)));
+}
+
+#[test]
+fn case_29_server_down_before_and_during_live_3_4() {
+    live(Version::V3_4, |world| Box::pin(case_29_server_down_before_and_during(world)));
 }
 
 /// Of three the member that carries the watch hangs (a real one is stopped), and the key is deleted through another.
@@ -270,7 +291,7 @@ async fn case_29_the_watched_member_hangs(world: &World) {
         (_, Some(etcd)) => etcd.member(0).stop_signal().unwrap(),
         _ => panic!("a world of neither kind"),
     }
-    let request = || etcd_client::proto::PbDeleteRequest { key: b"k".to_vec(), ..Default::default() };
+    let request = || PbDeleteRequest { key: b"k".to_vec(), ..Default::default() };
     let other = world.stranger_at(1);
     world
         .until("the others delete it", async || {
@@ -288,8 +309,85 @@ fn case_29_the_watched_member_hangs_() {
 }
 
 #[test]
-fn case_29_the_watched_member_hangs_live() {
+fn case_29_the_watched_member_hangs_live_3_7() {
     live_with(Etcd::options(Version::V3_7).members(3), |world| Box::pin(case_29_the_watched_member_hangs(world)));
+}
+
+#[test]
+fn case_29_the_watched_member_hangs_live_3_4() {
+    live_with(Etcd::options(Version::V3_4).members(3), |world| Box::pin(case_29_the_watched_member_hangs(world)));
+}
+
+/// The raft leader, where the renewals and the watch go, is stopped for less than it takes to find silence suspicious. The
+/// watch goes along with the renewals: what happens is heard at once, while it is stopped, and when it has woken as a
+/// follower, which learns of it a heartbeat late.
+async fn case_29_the_watch_goes_along_with_the_renewals(world: &World) {
+    let peer = world.peer_with(1, |options| options.reread_interval(Duration::from_secs(600)));
+    let (_lead, term) = lead(&peer, "held", "a").await;
+    let led = raft_leader(world).await;
+    let other = (led + 1) % 3;
+    // It has found the leader by then, and the watch is there.
+    world.pass(Duration::from_secs(4)).await;
+    match (&world.cluster, &world.etcd) {
+        (Some(cluster), _) => cluster.member(led).stop(),
+        (_, Some(etcd)) => etcd.member(led).stop_signal().unwrap(),
+        _ => panic!("a world of neither kind"),
+    }
+    let opened = peer.faults.calls(Method::Watch);
+    let stopped = tokio::time::Instant::now();
+    let mut heard = Vec::new();
+    for round in 0..2 {
+        let (key, put, delete) = (format!("w{round}"), PbPutRequest::default(), PbDeleteRequest::default());
+        let (put, delete) = (PbPutRequest { key: key.clone().into(), ..put }, PbDeleteRequest { key: key.clone().into(), ..delete });
+        let stranger = world.stranger_at(other);
+        world
+            .until("the others write", async || {
+                let putting = tokio::time::timeout(Duration::from_secs(3), stranger.put(put.clone()));
+                putting.await.is_ok_and(|done| done.is_ok())
+            })
+            .await;
+        let follower = peer.leadership(&key);
+        let watching = tokio::task::spawn_local(async move { follower.watch(0).await });
+        // The renewals find it stalled after a second and a bound at most, and the new leader by then; the stream moves
+        // at most once in a second or two.
+        tokio::time::sleep_until(stopped + Duration::from_millis(4_500 + round * 4_500)).await;
+        assert!(!watching.is_finished());
+        stranger.delete(delete).await.unwrap();
+        let bound = Duration::from_millis(if world.cluster.is_some() { 20 } else { 80 });
+        heard.push(world.until_within(bound, "the delete is heard", async || watching.is_finished()).await);
+        match (&world.cluster, &world.etcd) {
+            (Some(cluster), _) => cluster.member(led).cont(),
+            (_, Some(etcd)) => etcd.member(led).cont().unwrap(),
+            _ => {}
+        }
+    }
+    eprintln!("heard after {heard:?}");
+    assert!(term.is_valid());
+    let opened = peer.faults.calls(Method::Watch) - opened;
+    assert!((1..=3).contains(&opened), "{opened} streams");
+}
+
+async fn raft_leader(world: &World) -> usize {
+    match (&world.cluster, &world.etcd) {
+        (Some(cluster), _) => cluster.leader().unwrap(),
+        (_, Some(etcd)) => etcd.leader().await.unwrap(),
+        _ => panic!("a world of neither kind"),
+    }
+}
+
+#[test]
+fn case_29_the_watch_goes_along_with_the_renewals_() {
+    simulated_with(Cluster::builder().members(3), |world| Box::pin(case_29_the_watch_goes_along_with_the_renewals(world)));
+}
+
+#[test]
+fn case_29_the_watch_goes_along_with_the_renewals_live_3_7() {
+    live_with(Etcd::options(Version::V3_7).members(3), |world| Box::pin(case_29_the_watch_goes_along_with_the_renewals(world)));
+}
+
+#[test]
+fn case_29_the_watch_goes_along_with_the_renewals_live_3_4() {
+    live_with(Etcd::options(Version::V3_4).members(3), |world| Box::pin(case_29_the_watch_goes_along_with_the_renewals(world)));
 }
 
 /// Two of three are gone: the watch goes on waiting, where the reference's ends, and resumes with the quorum.
@@ -307,7 +405,7 @@ async fn case_29_the_quorum_is_lost(world: &World) {
     }
     world
         .until("writes are possible again", async || {
-            let delete = etcd_client::proto::PbDeleteRequest { key: b"k".to_vec(), ..Default::default() };
+            let delete = PbDeleteRequest { key: b"k".to_vec(), ..Default::default() };
             let stranger = world.stranger();
             let deleting = tokio::time::timeout(Duration::from_secs(3), stranger.delete(delete));
             deleting.await.is_ok_and(|done| done.is_ok())
@@ -323,7 +421,12 @@ fn case_29_the_quorum_is_lost_() {
 }
 
 #[test]
-fn case_29_the_quorum_is_lost_live() {
+fn case_29_the_quorum_is_lost_live_3_7() {
+    live_with(Etcd::options(Version::V3_7).members(3), |world| Box::pin(case_29_the_quorum_is_lost(world)));
+}
+
+#[test]
+fn case_29_the_quorum_is_lost_live_3_4() {
     live_with(Etcd::options(Version::V3_4).members(3), |world| Box::pin(case_29_the_quorum_is_lost(world)));
 }
 
