@@ -1,10 +1,10 @@
 //! Watching keys: a level for each, made without a gap and kept true by events and reads (S11, S6).
 //! A plain state machine fed with messages and time; `watcher` owns the stream and the reads it asks for.
 
+mod rereads;
 mod watched;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -145,7 +145,7 @@ pub(crate) struct Watches {
     reread_last: Option<Key>,
     /// In so many batches all keys were to be read again when `reread_at` was planned.
     reread_batches: u32,
-    /// The member that the stream leads to.
+    /// The member that the open stream leads to.
     member: Option<usize>,
     /// Where the renewals have moved since, unless the stream is there already.
     follow: Option<usize>,
@@ -296,6 +296,7 @@ impl Watches {
 
     fn break_stream(&mut self, now: BootTime, pause: Duration) {
         self.open = false;
+        self.member = None;
         self.generation += 1;
         self.creating.clear();
         self.ids.clear();
@@ -404,20 +405,6 @@ impl Watches {
         }
     }
 
-    /// One key that may not be read denies its whole transaction: halved until it is alone, and only that one told so.
-    fn read_denied(&mut self, mut keys: Vec<Key>, reason: &str, out: &mut Vec<Action>) {
-        if keys.len() > 1 {
-            let rest = keys.split_off(keys.len() / 2);
-            self.read(keys, out);
-            self.read(rest, out);
-        } else if let Some(watched) = keys.first().and_then(|key| self.keys.get_mut(key)) {
-            if watched.phase == Phase::Reading {
-                watched.phase = Phase::Live; // the watch is there, and may tell of the key yet
-            }
-            watched.denied("read", reason);
-        }
-    }
-
     /// Does what is due now. `jitter` in 0..1000 spreads the periodic reads. Returns when to come back at the latest.
     pub(crate) fn step(&mut self, now: BootTime, jitter: u64, out: &mut Vec<Action>) -> Option<BootTime> {
         if self.keys.is_empty() && self.creating.is_empty() {
@@ -441,48 +428,6 @@ impl Watches {
         let overdue = self.creating.front().is_some_and(|(_, asked)| now.since(*asked) >= ANSWER_BOUND);
         if overdue && now.since(self.heard) >= ANSWER_BOUND {
             self.fail(now);
-        }
-    }
-
-    /// The periodic reads, spread over the interval: a batch at a time, each key once in an interval (S11).
-    fn reread(&mut self, now: BootTime, jitter: u64, out: &mut Vec<Action>) {
-        let batches = u32::try_from(self.keys.len().div_ceil(BATCH)).unwrap_or(u32::MAX).max(1);
-        let next = spread(now, self.reread / batches, jitter);
-        // Many keys more than when the next batch was planned: it must not wait for as long as one alone would.
-        let grown = batches > self.reread_batches;
-        let at = match self.reread_at {
-            Some(at) if grown => at.min(next),
-            Some(at) => at,
-            None => next,
-        };
-        if at > now {
-            self.reread_at = Some(at);
-            self.reread_batches = batches;
-            return;
-        }
-        self.reread_at = Some(next);
-        self.reread_batches = batches;
-        let after = self.reread_last.take().map_or(Bound::Unbounded, Bound::Excluded);
-        let mut together = Vec::new();
-        let mut alone = Vec::new();
-        for (key, watched) in self.keys.range_mut::<Key, _>((after, Bound::Unbounded)).take(BATCH) {
-            self.reread_last = Some(key.clone());
-            match watched.phase {
-                // It would deny the others again.
-                Phase::Live if watched.level.borrow().error.is_some() => alone.push(key.clone()),
-                Phase::Live => together.push(key.clone()),
-                Phase::Denied => watched.phase = Phase::New,
-                Phase::New | Phase::Creating(_) | Phase::Reading => {}
-            }
-        }
-        if self.reread_last.as_ref() == self.keys.keys().next_back() {
-            self.reread_last = None; // the end: the next one begins at the beginning
-        }
-        if !together.is_empty() {
-            self.read(together, out);
-        }
-        for key in alone {
-            self.read(vec![key], out);
         }
     }
 
@@ -560,12 +505,6 @@ impl Watches {
         let following = (self.open && self.follow.is_some()).then(|| self.may_move_at());
         [answer, silence, pending, following, self.reread_at].into_iter().flatten().min()
     }
-}
-
-/// `interval` ± 20 % from now.
-fn spread(now: BootTime, interval: Duration, jitter: u64) -> BootTime {
-    let percent = 80 + u32::try_from(jitter % 1000).unwrap_or(0) * 40 / 1000;
-    now.after(interval * percent / 100)
 }
 
 #[cfg(test)]
