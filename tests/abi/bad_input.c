@@ -122,6 +122,12 @@ static void null_is_refused_in_each_place(struct objects o) {
     bad(leadership_client_options_set_credentials(o.client_options, "text", NULL), "password");
     bad(leadership_client_options_set_ca(NULL, bytes_of("key"), 3), "options");
     bad(leadership_client_options_set_identity(NULL, bytes_of("key"), 3, bytes_of("key"), 3), "options");
+    bad(leadership_client_options_set_ca_file(NULL, "text"), "options");
+    bad(leadership_client_options_set_ca_file(o.client_options, NULL), "path");
+    bad(leadership_client_options_set_identity_files(NULL, "text", "text"), "options");
+    bad(leadership_client_options_set_identity_files(o.client_options, NULL, "text"), "cert_path");
+    bad(leadership_client_options_set_identity_files(o.client_options, "text", NULL), "key_path");
+    bad(leadership_client_options_set_endpoint_sync(NULL, 1), "options");
     bad(leadership_client_options_set_namespace(NULL, bytes_of("key"), 3), "options");
     bad(leadership_client_options_set_request_timeout(NULL, 1), "options");
     bad(leadership_client_options_set_drift(NULL, 1), "options");
@@ -266,6 +272,9 @@ static void text_that_is_not_utf8_is_refused(struct objects o) {
     bad(leadership_client_connect(NOT_UTF8, o.client_options, &out.client), "endpoints");
     bad(leadership_client_options_set_credentials(o.client_options, NOT_UTF8, "text"), "user");
     bad(leadership_client_options_set_credentials(o.client_options, "text", NOT_UTF8), "password");
+    bad(leadership_client_options_set_ca_file(o.client_options, NOT_UTF8), "path");
+    bad(leadership_client_options_set_identity_files(o.client_options, NOT_UTF8, "text"), "cert_path");
+    bad(leadership_client_options_set_identity_files(o.client_options, "text", NOT_UTF8), "key_path");
     bad(leadership_lease_grant(o.client, 1, NOT_UTF8, 0, NULL, &out.lease), "purpose");
     bad(leadership_lease_grant_start(o.client, 1, NOT_UTF8, NULL, on_lease, NULL, NULL), "purpose");
 }
