@@ -200,6 +200,14 @@ fn case_28_after_a_break_it_goes_on_from_the_next_revision() {
 }
 
 #[test]
+fn case_28_a_key_that_is_long_unchanged_is_resumed_from_its_last_read() {
+    let mut bench = Bench::new();
+    bench.live(Some(kv(3, 3)), 41);
+    bench.machine.broken(bench.machine.generation, bench.now);
+    assert_eq!(create(&bench.step()).1, 42, "from its last change etcd would go through all history since, or has compacted it");
+}
+
+#[test]
 fn case_30_a_silent_stream_is_probed_and_rebuilt_but_not_over_and_over() {
     let mut bench = Bench::new();
     bench.live(None, 1);

@@ -69,7 +69,8 @@ impl Watched {
         // loss would be missed between the delete seen and the next create (S15, case 57).
         let absent_still = level.synced && same && kv.is_none();
         if !ahead && (self.floor == 0 || !absent_still) {
-            self.floor = self.floor.max(known);
+            // Also of a key that is there: nothing has happened to it since its last change.
+            self.floor = self.floor.max(revision);
         }
         if !level.synced || (!ahead && !same) {
             // Where events are ahead of the read they stand; else it tells what no event has, and the history is a gap.
