@@ -55,13 +55,6 @@ static void on_lease(void *user_data, leadership_error *error, leadership_lease 
     (void)user_data, leadership_error_free(error), leadership_lease_free(granted);
 }
 
-static void on_leader(void *user_data, leadership_error *error, leadership_leader *found) {
-    (void)user_data, leadership_error_free(error), leadership_leader_free(found);
-}
-static void on_lease(void *user_data, leadership_error *error, leadership_lease *granted) {
-    (void)user_data, leadership_error_free(error), leadership_lease_free(granted);
-}
-
 static int complaints;
 
 /* A child does not count: what is wrong there goes to stderr, and into its status. */
@@ -162,13 +155,6 @@ static void every_function(void) {
     says_forked(leadership_lease_close(lease, PATIENCE_MS, NULL));
     says_forked(leadership_cancel_trigger(cancel));
     says_forked(leadership_client_close(client, PATIENCE_MS, NULL));
-    says_forked(leadership_client_get_leader_start(client, key, key_len, NULL, on_leader, NULL, NULL));
-    says_forked(leadership_delete_leader_key_start(handle, NULL, on_done, NULL, NULL));
-    says_forked(leadership_delete_leader_key_at_start(handle, 1, NULL, on_done, NULL, NULL));
-    says_forked(leadership_lease_grant_start(client, TTL_MS, "child", NULL, on_lease, NULL, NULL));
-    says_forked(leadership_lease_close_start(lease, NULL, on_done, NULL, NULL));
-    says_forked(leadership_leader_txn(handle, &x));
-    says_forked(leadership_client_close_start(client, NULL, on_done, NULL, NULL));
     is_so(!h && !t && !l && !c && !who && !x && !r && !b && !number && !revision && !times);
 }
 
