@@ -17,7 +17,13 @@ from leadership import Op
 from leadership._atexit import EXIT_FLUSH
 
 # What every program begins with: the endpoint is its argument.
-BEGIN = "import os, sys, time, threading, leadership\nclient = leadership.connect(sys.argv[1])\nlead = client.leadership('k')\n"
+# A shell's background job, and what it starts, ignores Ctrl-C: these programs do not, whoever runs the tests.
+BEGIN = """
+import os, signal, sys, time, threading, leadership
+signal.signal(signal.SIGINT, signal.default_int_handler)
+client = leadership.connect(sys.argv[1])
+lead = client.leadership('k')
+"""
 
 
 def start(program: str, endpoint: str) -> subprocess.Popen[str]:
@@ -135,13 +141,23 @@ client.close()
     assert out == "0 True"
 
 
+# Begun before the end of the interpreter, it ends with it; begun a moment later, it says so.
+WATCHES = """
+def watches():
+    try:
+        lead.watch()
+    except leadership.Closed:
+        pass
+"""
+
+
 @pytest.mark.parametrize(
     "end",
     [
         "",
         "sys.exit(0)",
-        "threading.Thread(target=lead.watch).start()",
-        "threading.Thread(target=lead.watch, daemon=True).start()",
+        WATCHES + "threading.Thread(target=watches).start()",
+        WATCHES + "threading.Thread(target=watches, daemon=True).start()",
         "lead.on_event(lambda event: None)",
         "del lead, client",
         "sys.modules['keep'] = lead",
