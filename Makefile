@@ -23,10 +23,11 @@ test: setup-test etcd lint test-rust test-c test-cpp test-python ## everything: 
 	@echo "==> all passed"
 
 # Every suite runs, also after one that failed: a reader wants all the news at once.
+# Live tests wait more than they work: twice as many at once as there are cores.
 # loom's models are among them, as plain tests: loom needs no `--cfg loom`, and under that flag tokio has no sockets.
 test-rust: setup-test etcd
 	@echo "==> cargo test"
-	@$(CARGO) test --no-fail-fast
+	@RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$((2 * $$(nproc)))} $(CARGO) test --no-fail-fast
 
 # The package as a user installs it, but unoptimised, in an environment of its own; PYTHON chooses another interpreter.
 PYTHON ?= python3

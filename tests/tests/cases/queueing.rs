@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::steps::DELAY;
 
-const TTL: Duration = Duration::from_secs(5);
+const TTL: Duration = Duration::from_secs(3);
 const BOUND: Duration = Duration::from_secs(20);
 
 fn election(peer: &Peer) -> Election {
