@@ -132,20 +132,24 @@ for source in "${sources[@]}"; do
     link=(-L"$libraries" -lleadership -lleadership_testkit)
     [[ $name == unload ]] && link=(-ldl) # it loads them itself
     "${compiler[@]}" "${flags[@]}" "$source" -o "$program" "${link[@]}"
-    "${compiler[@]}" "${flags[@]}" -fsanitize=address -fno-omit-frame-pointer "$source" -o "$program-asan" "${link[@]}"
+    # Not fork.c: a child of a thread beside others may wait for ever for a lock of ASan's own allocator (gcc 12).
+    asan=yes
+    [[ $name == fork ]] && asan=no
+    [[ $asan == no ]] ||
+        "${compiler[@]}" "${flags[@]}" -fsanitize=address -fno-omit-frame-pointer "$source" -o "$program-asan" "${link[@]}"
     checker=("${valgrind[@]}" "${leaks[@]}")
     export ASAN_OPTIONS=detect_leaks=1
     # What a parent's threads held cannot be let go of in its child: looked at for errors, not for leaks.
-    [[ $name == fork ]] && checker=("${valgrind[@]}") && ASAN_OPTIONS=detect_leaks=0
+    [[ $name == fork ]] && checker=("${valgrind[@]}")
     run "$language $name, test server" "$program"
     run "$language $name, test server, valgrind" "${checker[@]}" "$program"
-    run "$language $name, test server, ASan" "$program-asan"
+    [[ $asan == no ]] || run "$language $name, test server, ASan" "$program-asan"
     # surface needs a fresh store for each case: the test server's
     [[ $name == surface ]] && continue
     export LEADERSHIP_ABI_ETCD_PID=${etcd_pids[0]} # jeopardy stops it, and lets it go on
     run "$language $name, etcd 3.7" "$program" "$newest"
     run "$language $name, etcd 3.7, valgrind" "${checker[@]}" "$program" "$newest"
-    run "$language $name, etcd 3.7, ASan" "$program-asan" "$newest"
+    [[ $asan == no ]] || run "$language $name, etcd 3.7, ASan" "$program-asan" "$newest"
     LEADERSHIP_ABI_ETCD_PID=${etcd_pids[1]}
     run "$language $name, etcd 3.4" "$program" "$oldest"
 done
