@@ -16,7 +16,8 @@ use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::etcd::{Dialer, Plan, Wire};
 use crate::io::{Cancel, Io, Job};
-use crate::options::{ClientOptions, Validity};
+use crate::elector::{Elector, Term};
+use crate::options::{CampaignOptions, ClientOptions, Validity};
 use crate::pages::Pages;
 use crate::protocol::{self, Leader};
 use crate::thread::{Parts, io_main};
@@ -229,6 +230,22 @@ impl Client {
             }
         })
         .await
+    }
+
+    /// One shot: campaigns for the single-key election of `key`, as long as it takes, until this process leads. The
+    /// term is the caller's, and renewed until it is dropped or lost; there is no second one. More options has
+    /// [`ElectorBuilder::lead`](crate::ElectorBuilder::lead).
+    ///
+    /// Cancel-safe: a dropped future leaves nothing behind (S8).
+    ///
+    /// # Errors
+    /// `InvalidArgument` (`key`, `ttl`, `value`, `step_down_margin`; `compares`: it campaigns more than once),
+    /// `PermissionDenied`, `Closed`, `Forked`.
+    pub async fn lead(&self, key: impl Into<Vec<u8>>, options: CampaignOptions) -> Result<Term> {
+        if !options.compares.is_empty() {
+            return Err(Error::invalid("compares", "only a campaign of a Leadership takes conditions"));
+        }
+        Elector::builder(self, key).value(options.value).ttl(options.ttl).lead().await
     }
 
     /// How long a lease lives on by etcd's own count, and what was granted; `None` if it does not exist.

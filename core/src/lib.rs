@@ -35,6 +35,7 @@ mod moving;
 mod observer;
 mod options;
 mod pages;
+mod participant;
 mod protocol;
 mod queue;
 mod release;
@@ -59,6 +60,7 @@ pub use options::{
     CampaignOptions, ClientOptions, DEFAULT_CAMPAIGN_WINDOW, DEFAULT_DRIFT_PPM, DEFAULT_REQUEST_TIMEOUT, DEFAULT_REREAD,
     DEFAULT_TAKEOVER_DELAY, DEFAULT_TTL, LeadershipOptions, SAFETY_MARGIN,
 };
+pub use participant::Participant;
 pub use queue::Election;
 pub use protocol::{Compare, CompareOp, KeyValue, Leader, Op, OpReply, TxnReply};
 pub use settings::Settings;

@@ -26,6 +26,8 @@ mod auth;
 mod lease;
 #[path = "cases/electing.rs"]
 mod electing;
+#[path = "cases/everyday.rs"]
+mod everyday;
 #[path = "cases/queueing.rs"]
 mod queueing;
 #[path = "cases/observing.rs"]

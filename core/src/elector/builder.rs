@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::shared::{Order, Shared};
-use super::{Elector, drive, health};
+use super::{Elector, Term, drive, health};
 use crate::client::Client;
 use crate::error::{Error, Result};
 use crate::leadership::Leadership;
@@ -37,6 +37,8 @@ pub(super) struct ElectorOptions {
     pub(super) limit: usize,
     pub(super) health: Option<Check>,
     pub(super) health_age: Option<Duration>,
+    /// Ends with its first term.
+    pub(super) once: bool,
 }
 
 impl ElectorBuilder {
@@ -52,6 +54,7 @@ impl ElectorBuilder {
                 limit: 3,
                 health: None,
                 health_age: None,
+                once: false,
             },
             leadership: LeadershipOptions::default(),
         }
@@ -118,6 +121,20 @@ impl ElectorBuilder {
     pub fn health_age(mut self, age: Duration) -> Self {
         self.options.health_age = Some(age);
         self
+    }
+
+    /// One shot: campaigns, as long as it takes, until this process leads. The term ends the elector behind it, and
+    /// the loss of the term does: there is no second one.
+    ///
+    /// Cancel-safe: a dropped future leaves nothing behind (S8).
+    ///
+    /// # Errors
+    /// As [`start`](Self::start) and [`next_term`](Elector::next_term); `Closed`.
+    pub async fn lead(mut self) -> Result<Term> {
+        self.options.once = true;
+        let elector = self.start()?;
+        let term = elector.next_term().await?.ok_or(Error::Closed)?;
+        Ok(term.keeping(elector))
     }
 
     /// Checks the options and starts the loop. No I/O, and nothing campaigns before somebody wants a term.

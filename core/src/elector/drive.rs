@@ -82,7 +82,7 @@ impl Drive {
             }
             match self.campaign().await {
                 Ok(Some(term)) => {
-                    if let Next::Stop = self.reign(&term).await {
+                    if matches!(self.reign(&term).await, Next::Stop) || self.el.options.once {
                         return Ok(());
                     }
                 }

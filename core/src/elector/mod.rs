@@ -54,8 +54,8 @@ impl Elector {
     /// Waits for the next term of this process. `None`: the elector (or its client) was closed in order. There is one
     /// term at a time: while one is held and not lost, this waits for its end.
     ///
-    /// Cancel-safe: a term that came for nobody stays with the elector for one TTL, for the next caller, and is then
-    /// resigned, and logged. Several callers share one term after the other; each term goes to one of them.
+    /// Cancel-safe, so a runtime's own timeout around it is the timeout: a term that came for nobody stays with the
+    /// elector for one TTL, for the next caller, and is then resigned, and logged. Several callers share one term after the other; each term goes to one of them.
     ///
     /// # Errors
     /// The elector stopped for good, and why: `PermissionDenied`, `InvalidArgument` (margins that do not fit the

@@ -5,6 +5,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use super::Elector;
 use super::shared::Shared;
 use crate::client::Client;
 use crate::error::{Reason, Result};
@@ -19,6 +20,8 @@ pub struct Term {
     view: TermHandle,
     /// `None`: nobody but its holder has to do with it.
     elector: Option<Arc<Shared>>,
+    /// The elector that exists for this term alone; dropped after it was given back.
+    _kept: Option<Elector>,
 }
 
 impl fmt::Debug for Term {
@@ -40,7 +43,14 @@ impl Term {
         Term {
             view: TermHandle::of(shared, elector.client().clone()),
             elector: Some(elector),
+            _kept: None,
         }
+    }
+
+    /// The same, with the end of its elector as well as its own.
+    pub(super) fn keeping(mut self, elector: Elector) -> Term {
+        self._kept = Some(elector);
+        self
     }
 
     /// A term that no loop keeps.
@@ -48,6 +58,7 @@ impl Term {
         Term {
             view: TermHandle::of(shared, client),
             elector: None,
+            _kept: None,
         }
     }
 

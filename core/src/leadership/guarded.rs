@@ -9,7 +9,7 @@ use crate::client::Client;
 use crate::io::Io;
 use crate::error::{Error, Reason, Result, show};
 use crate::etcd::{Ask, Failure};
-use crate::protocol::{self, Compare, GuardReply, Op, Txn, TxnReply};
+use crate::protocol::{self, Compare, GuardReply, Op, OpReply, Txn, TxnReply};
 use crate::release;
 use crate::term::TermShared;
 
@@ -33,6 +33,33 @@ impl TermHandle {
             term: self.shared.clone(),
             txn: Txn::default(),
         }
+    }
+
+    /// Writes another key while this very term still holds the election's: [`txn`](Self::txn) in one line.
+    ///
+    /// # Errors
+    /// As [`commit`](GuardedTxn::commit): `NotLeader` (nothing was written), `OutcomeUnknown`; `InvalidArgument` names
+    /// `key` or `value`.
+    pub async fn put(&self, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) -> Result<()> {
+        let (key, value) = (key.into(), value.into());
+        protocol::check_size("value", value.len())?;
+        self.one(Op::put(key, value)).await.map(drop)
+    }
+
+    /// Deletes another key while this very term still holds the election's, and says whether it was there.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
+    pub async fn delete(&self, key: impl Into<Vec<u8>>) -> Result<bool> {
+        let reply = self.one(Op::delete(key)).await?;
+        Ok(matches!(reply.replies.first(), Some(OpReply::Delete { deleted, .. }) if *deleted > 0))
+    }
+
+    async fn one(&self, op: Op) -> Result<TxnReply> {
+        self.client.ensure_usable()?;
+        let txn = self.txn().then([op]);
+        txn.check_ops("key", &txn.txn.then)?;
+        txn.commit().await
     }
 }
 
@@ -63,14 +90,8 @@ impl GuardedTxn {
     /// `Forked`.
     pub async fn commit(self) -> Result<TxnReply> {
         self.client.ensure_usable()?;
-        let key = &self.term.holding.key;
-        for (argument, ops) in [("then", &self.txn.then), ("or_else", &self.txn.otherwise)] {
-            if self.term.queued {
-                protocol::check_queue_ops(argument, protocol::queue_of(key), ops)?;
-            } else {
-                protocol::check_user_ops(argument, key, ops)?;
-            }
-        }
+        self.check_ops("then", &self.txn.then)?;
+        self.check_ops("or_else", &self.txn.otherwise)?;
         if self.txn.when.len() > protocol::MAX_USER_OPS {
             return Err(Error::invalid("when", format!("more than {} conditions", protocol::MAX_USER_OPS)));
         }
@@ -84,6 +105,14 @@ impl GuardedTxn {
         }
         .ensure_valid()?;
         self.client.run(move |io, _| commit(io, self.term, self.txn)).await
+    }
+
+    fn check_ops(&self, argument: &str, ops: &[Op]) -> Result<()> {
+        let key = &self.term.holding.key;
+        if self.term.queued {
+            return protocol::check_queue_ops(argument, protocol::queue_of(key), ops);
+        }
+        protocol::check_user_ops(argument, key, ops)
     }
 }
 

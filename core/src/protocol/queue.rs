@@ -3,6 +3,7 @@
 
 use super::{Compare, Guard, KeyValue, Leader, Mark, Op, Pick, Target, Txn, TxnReply, keys};
 use crate::error::{Error, Result, show};
+use crate::participant::Participant;
 
 /// Beside the prefix, not under it: every key under it is a candidate, to etcd's own clients too.
 const MARK: &[u8] = b".queue-resigned";
@@ -134,6 +135,18 @@ pub(crate) fn participants(prefix: &[u8], limit: i64) -> Txn {
         then: vec![Op::pick(&queue_range(prefix), Pick::Oldest, limit)],
         ..Txn::default()
     }
+}
+
+/// Those that [`participants`] read.
+pub(crate) fn queue_participants(kvs: &[KeyValue]) -> Vec<Participant> {
+    let one = |(place, kv): (usize, &KeyValue)| Participant {
+        value: kv.value.clone(),
+        priority: 0,
+        lease: kv.lease,
+        revision: kv.create_revision,
+        leads: place == 0,
+    };
+    kvs.iter().enumerate().map(one).collect()
 }
 
 #[cfg(test)]

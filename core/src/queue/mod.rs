@@ -11,7 +11,8 @@ use crate::elector::Term;
 use crate::error::{Error, Result, show};
 use crate::etcd::Failure;
 use crate::options::{CampaignOptions, LeadershipOptions, step_down_margin};
-use crate::protocol::{self, Key, Leader};
+use crate::participant::Participant;
+use crate::protocol::{self, Key, KeyValue, Leader};
 
 /// One election of the queue kind, `PREFIX/<lease>`: the candidate whose key was created first leads, each other one
 /// watches only its predecessor, and so a hand-over costs one read. On the wire it is etcd's own: it contends with
@@ -94,18 +95,18 @@ impl Election {
     /// # Errors
     /// `Unavailable`, `Timeout`, `PermissionDenied`, `Closed`, `Forked`.
     pub async fn leader(&self) -> Result<Option<Leader>> {
-        Ok(self.read(1).await?.into_iter().next())
+        Ok(self.read(1).await?.first().map(protocol::queue_leader))
     }
 
     /// All candidates in the order of their turns, the leader first.
     ///
     /// # Errors
     /// As [`leader`](Self::leader).
-    pub async fn participants(&self) -> Result<Vec<Leader>> {
-        self.read(0).await
+    pub async fn participants(&self) -> Result<Vec<Participant>> {
+        Ok(protocol::queue_participants(&self.read(0).await?))
     }
 
-    async fn read(&self, limit: i64) -> Result<Vec<Leader>> {
+    async fn read(&self, limit: i64) -> Result<Vec<KeyValue>> {
         let prefix = self.shared.prefix.clone();
         self.shared
             .client
@@ -114,7 +115,7 @@ impl Election {
                 tokio::select! {
                     got = io.etcd.read("read of a queue", &prefix, &txn) => {
                         let got = got.map_err(Failure::into_error)?;
-                        Ok(got.body.kvs(0).iter().map(protocol::queue_leader).collect())
+                        Ok(got.body.kvs(0).to_vec())
                     }
                     () = cancel.wait() => Err(Error::cancelled("read of a queue", &prefix)),
                 }
