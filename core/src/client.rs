@@ -277,6 +277,19 @@ impl Client {
     /// # Errors
     /// `Timeout` when etcd did not confirm every release within 10 s: what is left goes with its lease. `Forked`.
     pub fn close(&self) -> impl Future<Output = Result<()>> + Send + use<> {
+        self.closing(None)
+    }
+
+    /// [`close`](Self::close) that waits at most so long for the electors to drain: for the end of a process, where
+    /// whoever holds a term may never come to let go of it.
+    ///
+    /// # Errors
+    /// As [`close`](Self::close).
+    pub fn close_within(&self, drain: Duration) -> impl Future<Output = Result<()>> + Send + use<> {
+        self.closing(Some(drain))
+    }
+
+    fn closing(&self, drain: Option<Duration>) -> impl Future<Output = Result<()>> + Send + use<> {
         let forked = self.forked();
         // Whoever closes while closing is under way waits for the same end.
         let (told, done) = oneshot::channel();
@@ -285,7 +298,7 @@ impl Client {
             if self.inner.loops.load(Ordering::Acquire) == 0 {
                 self.inner.closed.store(true, Ordering::Release);
             }
-            self.send(move |io| io.close(told));
+            self.send(move |io| io.close(drain, told));
         }
         async move {
             if forked {

@@ -92,8 +92,8 @@ impl Io {
         self.next_id.replace(self.next_id.get() + 1)
     }
 
-    /// Ends the loops in order, which drains their terms, and then the client.
-    pub(crate) fn close(self: &Rc<Self>, told: oneshot::Sender<Result<()>>) {
+    /// Ends the loops in order, which drains their terms, at most so long, and then the client.
+    pub(crate) fn close(self: &Rc<Self>, drain: Option<Duration>, told: oneshot::Sender<Result<()>>) {
         let ending: Vec<_> = self.loops.borrow().values().filter_map(|end| end()).collect();
         if ending.is_empty() {
             self.close_now(told);
@@ -101,8 +101,14 @@ impl Io {
         }
         let io = self.clone();
         tokio::task::spawn_local(async move {
-            for ended in ending {
-                let _ = ended.await; // how its release went, whoever closed it hears; ours is counted below
+            let drained = async {
+                for ended in ending {
+                    let _ = ended.await; // how its release went, whoever closed it hears; ours is counted below
+                }
+            };
+            match drain {
+                None => drained.await,
+                Some(drain) => _ = tokio::time::timeout(drain, drained).await,
             }
             io.close_now(told);
         });

@@ -67,8 +67,9 @@ impl Observed {
 /// A view of one single-key election from outside, through the client's one watch stream. Any number of them, of any
 /// key, share that stream. A level: a slow reader sees the latest state, nothing is queued for it.
 ///
-/// Usable from any thread; dropping it ends its use of the stream.
-#[derive(Debug)]
+/// Usable from any thread; a clone goes on from the same news, on its own; dropping the last one ends the use of the
+/// stream.
+#[derive(Debug, Clone)]
 #[must_use = "dropping an observer ends it"]
 pub struct Observer {
     key: Key,

@@ -40,7 +40,9 @@ pub enum ElectorEvent {
     Stopped(Option<Error>),
 }
 
-/// The events of one elector. A level behind: nothing is queued for a slow reader.
+/// The events of one elector. A level behind: nothing is queued for a slow reader. A clone goes on from the same event,
+/// on its own.
+#[derive(Clone)]
 pub struct ElectorEvents {
     client: crate::Client,
     level: watch::Receiver<Level>,
@@ -61,9 +63,11 @@ impl std::fmt::Debug for ElectorEvents {
 
 impl ElectorEvents {
     pub(super) fn new(shared: &Shared) -> ElectorEvents {
+        let client = shared.client().clone();
         ElectorEvents {
-            client: shared.client().clone(),
-            level: shared.level.subscribe(),
+            // In a forked child the level's lock may be held for ever.
+            level: if client.forked() { watch::Sender::new(Level::new()).subscribe() } else { shared.level.subscribe() },
+            client,
             term: None,
             last_term: 0,
             state: ElectorState::Follower,
@@ -73,11 +77,20 @@ impl ElectorEvents {
         }
     }
 
-    /// The next event; `None` after [`ElectorEvent::Stopped`]. Cancel-safe; any executor.
+    /// The next event; `None` after [`ElectorEvent::Stopped`]. In a forked child the loss of the term that was told of
+    /// last, and that it stopped. Cancel-safe; any executor.
     pub async fn next(&mut self) -> Option<ElectorEvent> {
         loop {
             if self.stopped {
                 return None;
+            }
+            if self.client.forked() {
+                if let Some(told) = self.term.take() {
+                    std::mem::forget(told); // its end is a lock that the parent may have held (S12)
+                    return Some(ElectorEvent::Lost(Reason::Forked));
+                }
+                self.stopped = true;
+                return Some(ElectorEvent::Stopped(Some(Error::Forked)));
             }
             if let Some(event) = self.look() {
                 return Some(event);
@@ -152,6 +165,14 @@ impl ElectorEvents {
         let ended = level.ended?;
         self.stopped = true;
         Some(ElectorEvent::Stopped(ended.err()))
+    }
+}
+
+impl Drop for ElectorEvents {
+    fn drop(&mut self) {
+        if self.client.forked() {
+            std::mem::forget((std::mem::replace(&mut self.level, watch::Sender::new(Level::new()).subscribe()), self.term.take()));
+        }
     }
 }
 

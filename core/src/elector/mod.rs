@@ -60,20 +60,24 @@ impl Elector {
     /// # Errors
     /// The elector stopped for good, and why: `PermissionDenied`, `InvalidArgument` (margins that do not fit the
     /// granted TTL), `Forked`. What may pass (etcd away, another leads) is not an error here: it goes on.
-    pub async fn next_term(&self) -> Result<Option<Term>> {
-        self.shared.client().ensure_not_forked()?;
-        let _wanting = self.shared.want();
-        let mut level = self.shared.level.subscribe();
-        loop {
-            level.borrow_and_update();
-            if let Some(term) = self.shared.take_offer() {
-                return Ok(Some(Term::new(term, self.shared.clone())));
-            }
-            if let Some(ended) = self.shared.ended() {
-                return ended.map(|()| None);
-            }
-            if level.changed().await.is_err() {
-                return Ok(None);
+    pub fn next_term(&self) -> impl Future<Output = Result<Option<Term>>> + Send + use<> {
+        // Not the elector itself: a waiter does not keep it from being dropped, which ends the wait.
+        let shared = self.shared.clone();
+        async move {
+            shared.client().ensure_not_forked()?;
+            let _wanting = shared.want();
+            let mut level = shared.level.subscribe();
+            loop {
+                level.borrow_and_update();
+                if let Some(term) = shared.take_offer() {
+                    return Ok(Some(Term::new(term, shared.clone())));
+                }
+                if let Some(ended) = shared.ended() {
+                    return ended.map(|()| None);
+                }
+                if level.changed().await.is_err() {
+                    return Ok(None);
+                }
             }
         }
     }
@@ -112,7 +116,7 @@ impl Elector {
     /// A view of the term that is led now, whoever holds it; `None` while this process does not lead.
     #[must_use]
     pub fn current(&self) -> Option<TermHandle> {
-        let term = self.shared.level.borrow().term.clone()?;
+        let term = self.shared.level()?.term.clone()?;
         term.deadline.valid().then(|| TermHandle::of(term, self.shared.client().clone()))
     }
 
@@ -125,22 +129,22 @@ impl Elector {
     /// Who leads, as this elector saw it last, for routing; `None` if nobody did, or nothing was heard yet. Local.
     #[must_use]
     pub fn leader(&self) -> Option<Leader> {
-        self.shared.level.borrow().leader.clone()
+        self.shared.level()?.leader.clone()
     }
 
-    /// Where the loop stands.
+    /// Where the loop stands; stopped in a forked child.
     #[must_use]
     pub fn state(&self) -> ElectorState {
-        self.shared.level.borrow().state
+        self.shared.level().map_or(ElectorState::Stopped, |level| level.state)
     }
 
     /// For probes: an error if this elector stopped for good, leads without confirmed renewals, or its health check
     /// fails. Local.
     ///
     /// # Errors
-    /// `Unavailable` says what is wrong; or the error it stopped with; `Closed`.
+    /// `Unavailable` says what is wrong; or the error it stopped with; `Closed`, `Forked`.
     pub fn health(&self) -> Result<()> {
-        let level = self.shared.level.borrow();
+        let level = self.shared.level().ok_or(Error::Forked)?;
         match (&level.ended, level.state) {
             (Some(Ok(())), _) => Err(Error::Closed),
             (Some(Err(error)), _) => Err(error.clone()),
@@ -169,41 +173,47 @@ impl Elector {
 
     /// Gives the term up, in order: it is lost at once, drained (renewed until its holder lets go of it, at most the
     /// drain timeout), then released. Goes on campaigning after a cool-down (TTL/5 by default) if somebody wants a
-    /// term. Without a term nothing happens.
+    /// term. Without a term nothing happens. Begins when it is called, not when it is awaited.
     ///
     /// # Errors
     /// `Timeout`, `Unavailable` when etcd did not confirm the release: it goes on in the background. `Closed`,
     /// `Forked`.
-    pub async fn resign(&self) -> Result<()> {
-        self.order(Order::Resign).await
+    pub fn resign(&self) -> impl Future<Output = Result<()>> + Send + use<> {
+        self.order(Order::Resign)
     }
 
     /// Stops campaigning, drains and releases the term, and ends the loop: waiting callers get `None`. Idempotent.
-    /// Dropping the future does not stop the closing.
+    /// Begins when it is called, not when it is awaited; dropping the future does not stop the closing.
     ///
     /// # Errors
     /// As [`resign`](Self::resign).
-    pub async fn close(&self) -> Result<()> {
-        if self.shared.client().forked() {
-            return Err(Error::Forked);
-        }
-        match self.order(Order::Close).await {
-            Err(Error::Closed) => Ok(()),
-            other => other,
+    pub fn close(&self) -> impl Future<Output = Result<()>> + Send + use<> {
+        let closed = self.order(Order::Close);
+        async move {
+            match closed.await {
+                Err(Error::Closed) => Ok(()),
+                other => other,
+            }
         }
     }
 
-    async fn order(&self, order: impl FnOnce(oneshot::Sender<Result<()>>) -> Order) -> Result<()> {
-        self.shared.client().ensure_not_forked()?;
+    fn order(
+        &self,
+        order: fn(oneshot::Sender<Result<()>>) -> Order,
+    ) -> impl Future<Output = Result<()>> + Send + use<> {
         let (told, done) = oneshot::channel();
-        self.shared.send(order(told))?;
-        done.await.unwrap_or(Err(Error::Closed))
+        let sent = self.shared.client().ensure_not_forked().and_then(|()| self.shared.send(order(told)));
+        async move {
+            sent?;
+            done.await.unwrap_or(Err(Error::Closed))
+        }
     }
 }
 
 impl Drop for Elector {
     fn drop(&mut self) {
         if self.shared.client().forked() {
+            std::mem::forget(self.shared.clone()); // its end is locks that the parent may have held (S12)
             return;
         }
         if let Some(term) = self.shared.take_offer() {

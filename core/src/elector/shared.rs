@@ -4,7 +4,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::watch::{self, Ref};
+use tokio::sync::{mpsc, oneshot};
 
 use super::builder::ElectorOptions;
 use super::health::Health;
@@ -15,29 +16,42 @@ use crate::leadership::Leadership;
 use crate::protocol::Leader;
 use crate::term::TermShared;
 
-/// Where an elector's loop stands.
+/// Where an elector's loop stands. Numbers are stable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
+#[repr(u8)]
 pub enum ElectorState {
     /// Does not campaign: another leads, nobody wants a term, or it holds back.
-    Follower,
+    Follower = 1,
     /// A campaign is under way.
-    Campaigning,
+    Campaigning = 2,
     /// Holds the key, and waits the takeover delay (S15).
-    Delayed,
+    Delayed = 3,
     /// Leads.
-    Leading,
+    Leading = 4,
     /// Leads, but renewals are not confirmed.
-    Jeopardy,
+    Jeopardy = 5,
     /// The term is lost by its own word, and renewed until its holder lets go of it (S9).
-    Draining,
+    Draining = 6,
     /// The election is paused.
-    Paused,
+    Paused = 7,
     /// Ended for good.
-    Stopped,
+    Stopped = 8,
 }
 
 impl ElectorState {
+    /// Every state, in the order of the numbers.
+    pub const ALL: [ElectorState; 8] = [
+        ElectorState::Follower,
+        ElectorState::Campaigning,
+        ElectorState::Delayed,
+        ElectorState::Leading,
+        ElectorState::Jeopardy,
+        ElectorState::Draining,
+        ElectorState::Paused,
+        ElectorState::Stopped,
+    ];
+
     /// The name used in `--json` and in every language.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -66,6 +80,20 @@ pub(super) struct Level {
     /// Why the health check does not hold.
     pub(super) unhealthy: Option<String>,
     pub(super) ended: Option<Result<()>>,
+}
+
+impl Level {
+    /// Before anything has happened.
+    pub(super) fn new() -> Level {
+        Level {
+            state: ElectorState::Follower,
+            term: None,
+            heard: false,
+            leader: None,
+            unhealthy: None,
+            ended: None,
+        }
+    }
 }
 
 /// What a caller wants of the loop.
@@ -115,19 +143,11 @@ impl Wanted {
 impl Shared {
     pub(super) fn new(lead: Leadership, options: ElectorOptions) -> (Arc<Shared>, mpsc::UnboundedReceiver<Order>) {
         let (orders, inbox) = mpsc::unbounded_channel();
-        let level = Level {
-            state: ElectorState::Follower,
-            term: None,
-            heard: false,
-            leader: None,
-            unhealthy: None,
-            ended: None,
-        };
         let health = if options.health.is_some() { Health::Unknown } else { Health::WellUntil(BootTime(u64::MAX)) };
         let shared = Shared {
             lead,
             options,
-            level: watch::Sender::new(level),
+            level: watch::Sender::new(Level::new()),
             orders,
             slot: Mutex::default(),
             wanted: watch::Sender::new(Wanted::default()),
@@ -138,6 +158,11 @@ impl Shared {
 
     pub(super) fn client(&self) -> &Client {
         self.lead.client()
+    }
+
+    /// The level, for whoever only looks; none in a forked child, where it may be locked for ever (S12).
+    pub(super) fn level(&self) -> Option<Ref<'_, Level>> {
+        (!self.client().forked()).then(|| self.level.borrow())
     }
 
     fn slot(&self) -> MutexGuard<'_, Slot> {
@@ -205,6 +230,9 @@ pub(super) struct Wanting(Arc<Shared>);
 
 impl Drop for Wanting {
     fn drop(&mut self) {
+        if self.0.client().forked() {
+            return; // who waited did so in the parent
+        }
         let now = self.0.client().clock().now();
         self.0.wanted.send_modify(|wanted| {
             wanted.callers -= 1;

@@ -2,6 +2,7 @@
 //! Owns that; what a term is, its view says.
 
 use std::fmt;
+use std::future::Future;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -76,19 +77,29 @@ impl Term {
     /// `Timeout`, `Unavailable` when etcd did not confirm it within the request timeout: it goes on in the background.
     /// `Closed`, `Forked`.
     pub async fn resign(self) -> Result<()> {
-        let term = self.view.shared.clone();
-        let client = self.view.client.clone();
-        drop(self);
-        client.ensure_not_forked()?;
-        client.run(move |io, _| async move { release::released(&io, Some(term)).await }).await
+        self.let_go().await
     }
-}
 
-impl Drop for Term {
-    fn drop(&mut self) {
-        if self.view.client.forked() {
-            return; // the parent's, not the child's to end (S12)
+    /// [`resign`](Self::resign) for whoever keeps the object, as the bindings do. Not leader when this returns: it
+    /// begins when it is called, not when it is awaited. Called again it waits again.
+    ///
+    /// # Errors
+    /// As [`resign`](Self::resign).
+    pub fn let_go(&self) -> impl Future<Output = Result<()>> + Send + use<> {
+        let client = self.view.client.clone();
+        let forked = client.ensure_not_forked();
+        if forked.is_ok() {
+            self.end();
         }
+        let term = self.view.shared.clone();
+        async move {
+            forked?;
+            client.run(move |io, _| async move { release::released(&io, Some(term)).await }).await
+        }
+    }
+
+    /// Idempotent.
+    fn end(&self) {
         match &self.elector {
             Some(elector) => elector.give_back(&self.view.shared),
             None => {
@@ -97,5 +108,15 @@ impl Drop for Term {
                 self.view.client.send(move |io| release::lost(io, &term));
             }
         }
+    }
+}
+
+impl Drop for Term {
+    fn drop(&mut self) {
+        if self.view.client.forked() {
+            // The parent's, not the child's to end; and its end is locks that the parent may have held (S12).
+            return std::mem::forget((self.view.clone(), self.elector.clone()));
+        }
+        self.end();
     }
 }

@@ -9,7 +9,7 @@ use leadership_core::{Elector, ElectorEvent, ElectorState, Error, Op, Reason, Te
 use leadership_testkit::Method;
 use leadership_tests::both_worlds;
 use leadership_tests::etcd::Version;
-use leadership_tests::world::{Peer, World, live};
+use leadership_tests::world::{Peer, World, live, simulated};
 
 const TTL: Duration = Duration::from_secs(3);
 /// A stream that fell silent is found out after 12 s, and keys are read again every 18 s at the latest (S11).
@@ -55,6 +55,35 @@ async fn a_term_for_whoever_wants_one(world: &World) {
 }
 
 both_worlds!(a_term_for_whoever_wants_one, s8_a_term_for_whoever_wants_one, s8_elector_live on V3_7);
+
+/// A waiter does not keep its elector alive, and hears of its end; at the end of a process nobody lets go of a term, and
+/// the drain has an end of its own.
+async fn waiters_and_holders_that_are_left(world: &World) {
+    let peer = world.peer(1);
+    let other = elector(&peer, "other");
+    let waiting = other.next_term();
+    let first = elector(&world.peer(2), "first");
+    let held = next(&first).await;
+    drop(other);
+    let none = tokio::time::timeout(BOUND, waiting).await.expect("the end of the wait").unwrap();
+    assert!(none.is_none(), "an elector that is gone has no term to give");
+    drop((first, held));
+
+    let second = elector(&peer, "second");
+    let held = next(&second).await;
+    let closing = peer.client.close_within(Duration::from_millis(300));
+    assert_eq!(held.lost().await, Reason::Closed);
+    tokio::time::timeout(TTL / 2, closing).await.expect("no drain of 10 s").unwrap();
+    assert!(!held.is_valid());
+    assert_eq!(value_of(world).await, None, "it is released all the same");
+    let again = held.let_go().await;
+    assert!(again.is_ok() || again == Err(Error::Closed), "{again:?}");
+}
+
+#[test]
+fn case_40_waiters_and_holders_that_are_left() {
+    simulated(|world| Box::pin(waiters_and_holders_that_are_left(world)));
+}
 
 /// Case 34: an orderly end is told at once and drained: renewed until the holder lets go, however long after the TTL;
 /// then the key goes with the mark, and the other leads without a delay.
