@@ -79,7 +79,9 @@ async fn release(io: &Rc<Io>, term: &Arc<TermShared>) -> Released {
         Some(Reason::Overwritten) => Released::Anothers,
         _ => delete_own(io, term).await,
     };
-    if released == Released::LeftToLease {
+    // Not seen deleted: whoever holds the key now may hand it back with the same CREATE, and on this lease the guard of
+    // the term that has ended would pass again (S10, case 59).
+    if released == Released::LeftToLease || matches!(reason, Some(Reason::Overwritten | Reason::GuardFailed)) {
         lease.tainted.store(true, Ordering::Release);
     }
     if term.lease_is_callers || lease.closed.swap(true, Ordering::AcqRel) {
@@ -114,7 +116,12 @@ async fn delete_own(io: &Rc<Io>, term: &Arc<TermShared>) -> Released {
             Ok(got) => match got.body.kvs(0).first() {
                 // Still ours: moved to a fresh lease just before, or written by somebody who left lease and creation alone.
                 Some(kv) if term.holding.holds(Some(kv)) => term.holding.adopt(kv),
-                Some(_) => return Released::Anothers,
+                Some(kv) => {
+                    if kv.create_revision == guard.create {
+                        term.lease.tainted.store(true, Ordering::Release);
+                    }
+                    return Released::Anothers;
+                }
                 None => return Released::Yes,
             },
             Err(Failure::NotApplied(Error::PermissionDenied { .. })) if mark.is_some() => mark = None,

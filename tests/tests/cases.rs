@@ -46,6 +46,8 @@ mod input;
 mod moving;
 #[path = "cases/reaching.rs"]
 mod reaching;
+#[path = "cases/proclaiming.rs"]
+mod proclaiming;
 #[path = "cases/process.rs"]
 mod process;
 #[path = "cases/host.rs"]

@@ -58,9 +58,9 @@ enum Next {
     Stop,
 }
 
-struct Drive {
-    io: Rc<Io>,
-    el: Arc<Shared>,
+pub(super) struct Drive {
+    pub(super) io: Rc<Io>,
+    pub(super) el: Arc<Shared>,
     orders: mpsc::UnboundedReceiver<Order>,
     /// The key.
     level: Reader<Level>,
@@ -202,7 +202,8 @@ impl Drive {
         self.state(ElectorState::Campaigning);
         let lead = self.el.lead.shared.clone();
         let cancel = Cancel::default();
-        let (io, options, resets) = (self.io.clone(), self.el.options.campaign.clone(), lead.resets.since());
+        let (io, mut options, resets) = (self.io.clone(), self.el.options.campaign.clone(), lead.resets.since());
+        options.value.clone_from(&self.el.value.borrow());
         let stopped = cancel.clone();
         let work = async move {
             let _running = lead.campaigning(&io).await?;
@@ -255,6 +256,7 @@ impl Drive {
             level.state = ElectorState::Leading;
             level.term = Some(term.clone());
         });
+        self.proclaim_late(term);
         let mut health = el.health.subscribe();
         let keep_until = self.now().after(el.options.ttl);
         let next = loop {

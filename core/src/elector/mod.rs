@@ -4,6 +4,7 @@
 mod builder;
 mod drive;
 mod events;
+mod handing;
 mod health;
 mod shared;
 mod term;

@@ -123,6 +123,8 @@ pub(super) struct Shared {
     slot: Mutex<Slot>,
     /// How many wait for a term, and when the last one that gave up waiting did.
     pub(super) wanted: watch::Sender<Wanted>,
+    /// The value of the next campaigns, and of the term that is led once it is proclaimed there.
+    pub(super) value: watch::Sender<Vec<u8>>,
     /// What the health check said last; without one, always well.
     pub(super) health: watch::Sender<Health>,
 }
@@ -145,6 +147,7 @@ impl Shared {
         let (orders, inbox) = mpsc::unbounded_channel();
         let health = if options.health.is_some() { Health::Unknown } else { Health::WellUntil(BootTime(u64::MAX)) };
         let shared = Shared {
+            value: watch::Sender::new(options.campaign.value.clone()),
             lead,
             options,
             level: watch::Sender::new(Level::new()),

@@ -76,6 +76,7 @@ impl Bench {
                 lease: lease.id(),
             })),
             value: Vec::new(),
+            proclaimed: Default::default(),
             token: 10,
             lease: lease.clone(),
             lease_is_callers: false,

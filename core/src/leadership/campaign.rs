@@ -19,7 +19,7 @@ use crate::moving;
 use crate::options::{CampaignOptions, DEFAULT_TAKEOVER_DELAY, step_down_margin, ttl_secs};
 use crate::protocol::{self, Campaign, CampaignReply, Guard, KeyValue, Leader, TxnReply};
 use crate::resets::Since;
-use crate::term::{Announced, Deadline, Holding, LeaseShared, Release, TermShared};
+use crate::term::{Announced, Deadline, Holding, LeaseShared, Proclaimed, Release, TermShared};
 
 pub(crate) async fn campaign(
     io: Rc<Io>,
@@ -453,6 +453,7 @@ impl Attempt {
             holding: win.holding.clone(),
             queued: false,
             value: options.value.clone(),
+            proclaimed: Proclaimed::default(),
             token: win.holding.create,
             lease: lease.clone(),
             lease_is_callers: self.lease_is_callers,

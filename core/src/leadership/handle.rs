@@ -99,10 +99,16 @@ impl TermHandle {
         &self.shared.holding.key
     }
 
-    /// The value the term was won with.
+    /// The value the term was won with; [`latest_value`](Self::latest_value) for what was proclaimed since.
     #[must_use]
     pub fn value(&self) -> &[u8] {
         &self.shared.value
+    }
+
+    /// The value of the key: the last that was proclaimed, or the one the term was won with.
+    #[must_use]
+    pub fn latest_value(&self) -> Vec<u8> {
+        self.shared.latest_value()
     }
 
     /// The lease the key hangs on, as far as is known: after an etcd leader change the key moves to a fresh one, and the

@@ -7,6 +7,7 @@ mod giving_up;
 mod guarded;
 mod handle;
 mod history;
+mod proclaim;
 mod watch;
 
 use std::fmt;
@@ -30,6 +31,7 @@ pub(crate) use campaign::campaign;
 pub use events::{TermEvent, TermEvents};
 pub use guarded::GuardedTxn;
 pub use handle::TermHandle;
+pub(crate) use proclaim::proclaim;
 use history::History;
 pub use watch::WatchEnd;
 

@@ -163,7 +163,7 @@ async fn move_key(io: &Rc<Io>, lease: &Arc<LeaseShared>, key: &Key, fresh: i64) 
                 MoveReply::Moved { modified } => {
                     holding.seen(fresh, modified);
                     if let Some(term) = &key.term {
-                        io.renewer.with(|machine, _| machine.moved_key(term.id, got.sent));
+                        io.renewer.with(|machine, _| machine.wrote(term.id, got.sent));
                     }
                     log::debug!("{}: moved from lease {:x} to {fresh:x}", show(&guard.key), guard.lease);
                     return Where::Fresh;

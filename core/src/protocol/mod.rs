@@ -18,7 +18,7 @@ pub(crate) use size::{check_compares_size, check_ops_size, check_size};
 pub(crate) use takeover::{Mark, leads_at_once};
 pub(crate) use transactions::{
     Campaign, CampaignReply, Guard, GuardReply, campaign, campaign_reply, deregister, get, guard_reply, guarded,
-    leader, leader_reply, register, registered, release, release_at, surrender,
+    leader, leader_reply, proclaim, register, registered, release, release_at, surrender,
 };
 
 /// The key of an election: many parts hold it, so it is there once.

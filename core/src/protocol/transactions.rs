@@ -183,6 +183,18 @@ pub(crate) fn guard_reply(reply: TxnReply) -> Option<GuardReply> {
     }
 }
 
+/// Gives the own key another value, on the same lease: CREATE stays, and with it term and token. MOD fences: of two
+/// sendings one is applied at most, and none after any later write of the key (S7).
+pub(crate) fn proclaim(guard: &Guard, modified: i64, value: &[u8]) -> Txn {
+    let mut when = guard.compares();
+    when.push(Compare::is(&guard.key, Target::Mod(modified)));
+    Txn {
+        when,
+        then: vec![Op::put_with_lease(&*guard.key, value, guard.lease)],
+        otherwise: vec![Op::get(&*guard.key)],
+    }
+}
+
 /// Deletes the own key. With `mark`, the token of the ended term is written beside it in the same transaction: only
 /// for a term that was valid once and has been ended by its holder (S15). Compares MOD too: the holder's own writes
 /// are one outstanding at a time (S7).

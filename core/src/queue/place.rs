@@ -16,7 +16,7 @@ use crate::options::{CampaignOptions, DEFAULT_TAKEOVER_DELAY, step_down_margin, 
 use crate::protocol::{self, Guard, Key, QueueView};
 use crate::release;
 use crate::resets::{Resets, Since};
-use crate::term::{Announced, Deadline, Holding, LeaseShared, Release, TermShared};
+use crate::term::{Announced, Deadline, Holding, LeaseShared, Proclaimed, Release, TermShared};
 
 /// A term on its way to who waited for it. Dropped on the way, it is given up (S8).
 pub(super) struct Won(Option<(Arc<Shared>, Arc<TermShared>)>);
@@ -283,6 +283,7 @@ impl Place {
             holding,
             queued: true,
             value: options.value.clone(),
+            proclaimed: Proclaimed::default(),
             lease: lease.clone(),
             lease_is_callers: false,
             may_mark: true,

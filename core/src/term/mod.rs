@@ -5,6 +5,7 @@ mod announced;
 mod cell;
 mod deadline;
 mod holding;
+mod proclaimed;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering, fence};
@@ -18,6 +19,7 @@ use crate::error::{Reason, show};
 pub(crate) use announced::Announced;
 pub(crate) use deadline::Deadline;
 pub(crate) use holding::Holding;
+pub(crate) use proclaimed::Proclaimed;
 
 /// What a term says of itself, as the last announcement left it. Ask [`TermHandle::is_valid`](crate::TermHandle::is_valid) before an act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +60,9 @@ pub(crate) struct TermShared {
     pub(crate) holding: Arc<Holding>,
     /// The key is a place in a queue.
     pub(crate) queued: bool,
+    /// As the term was won with it.
     pub(crate) value: Vec<u8>,
+    pub(crate) proclaimed: Proclaimed,
     pub(crate) token: i64,
     pub(crate) lease: Arc<LeaseShared>,
     /// The lease was handed in by the caller, and is never revoked with the term.
@@ -171,6 +175,11 @@ impl LeaseShared {
 }
 
 impl TermShared {
+    /// The value of the key, as far as is known.
+    pub(crate) fn latest_value(&self) -> Vec<u8> {
+        self.proclaimed.latest().map_or_else(|| self.value.clone(), |latest| latest.to_vec())
+    }
+
     /// Is a state of the key, seen at `revision`, the end of this term? (S6)
     pub(crate) fn judge(&self, kv: Option<&crate::KeyValue>, revision: i64) -> Option<Reason> {
         self.holding.judge(kv, revision)

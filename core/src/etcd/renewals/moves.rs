@@ -41,8 +41,8 @@ impl Renewals {
         true
     }
 
-    /// The key of a term was moved by a put sent at `sent`: it was the holder's then.
-    pub(crate) fn moved_key(&mut self, term: u64, sent: BootTime) {
+    /// The key of a term was written by its holder's put sent at `sent`: it was the holder's then.
+    pub(crate) fn wrote(&mut self, term: u64, sent: BootTime) {
         self.terms.wrote(term, sent);
     }
 
@@ -162,7 +162,7 @@ mod tests {
             assert!(term.deadline.valid() && term.lease.deadline.valid(), "who knows where the key is");
             assert!(term.deadline.at() <= at(granted), "and it is not extended");
             let now = bench.now();
-            bench.machine.moved_key(term.id, now);
+            bench.machine.wrote(term.id, now);
             let lost = if moved { bench.machine.end_move(7, 8, now) } else { bench.machine.end_move(8, 7, now) };
             assert_eq!(lost.len(), usize::from(!moved));
             assert_eq!(term.lease.deadline.valid(), moved);
@@ -181,7 +181,7 @@ mod tests {
             let granted = bench.now();
             assert!(bench.machine.begin_move(7, 8, granted));
             if shown {
-                bench.machine.moved_key(term.id, granted);
+                bench.machine.wrote(term.id, granted);
             }
             bench.machine.end_move(7, 8, granted);
             assert_eq!(term.deadline.at(), at(if shown { granted } else { taken }));
