@@ -7,7 +7,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 # Recipes print their own headings; several at once would mix them up, and cargo uses all cores by itself.
 .NOTPARALLEL:
-.PHONY: help demo test test-rust test-c test-cpp test-python etcd lint header fmt bench bench-quick bench-build faults clean setup-build setup-test
+.PHONY: help demo test test-rust test-c test-cpp test-python etcd lint header fmt bench bench-quick bench-build faults neighbours neighbours-build clean setup-build setup-test
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -25,7 +25,7 @@ test: setup-test etcd lint test-rust test-c test-cpp test-python ## everything: 
 # Every suite runs, also after one that failed: a reader wants all the news at once.
 # Live tests wait more than they work: twice as many at once as there are cores.
 # loom's models are among them, as plain tests: loom needs no `--cfg loom`, and under that flag tokio has no sockets.
-test-rust: setup-test etcd
+test-rust: setup-test etcd neighbours-build
 	@echo "==> cargo test"
 	@RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$((2 * $$(nproc)))} $(CARGO) test --no-fail-fast
 
@@ -83,6 +83,15 @@ bench-build: setup-test etcd
 faults: setup-test etcd ## what etcd, networks and stopped processes do to leaders, on etcd 3.4 and 3.7 (hours; docs/faults.md)
 	@echo "==> faults"
 	@$(CARGO) run --quiet -p leadership-faults -- $(FAULTS)
+
+# NEIGHBOURS chooses: --etcd, --cycles.
+neighbours: setup-test etcd neighbours-build ## our electors among etcdctl and etcd's Go client, on etcd 3.4 and 3.7 (10 min; docs/faults.md)
+	@echo "==> neighbours"
+	@$(CARGO) run --quiet -p leadership-faults -- neighbours $(NEIGHBOURS)
+
+# The contenders on etcd's Go client, into .cache/neighbours.
+neighbours-build: setup-test
+	@tests/neighbours/build.sh
 
 clean: ## removes what was built, the etcd servers included
 	@rm -rf $(TARGET) .cache

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use etcd_client::{Client, ConnectOptions, StatusResponse, TlsOptions};
 use tempfile::TempDir;
 
-pub use member::{Member, State};
+pub use member::{Member, State, spawn_for_life};
 pub use version::Version;
 
 use member::POLL;

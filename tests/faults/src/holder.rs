@@ -188,7 +188,7 @@ struct Sampled {
     deadline: u64,
 }
 
-fn sample(inbox: &mpsc::Receiver<(String, TermHandle)>, records: &mpsc::Sender<Record>) {
+pub(crate) fn sample(inbox: &mpsc::Receiver<(String, TermHandle)>, records: &mpsc::Sender<Record>) {
     let clock = Clock::boot();
     let mut running: Vec<Sampled> = Vec::new();
     let mut ended: std::collections::VecDeque<Sampled> = std::collections::VecDeque::new();
@@ -289,7 +289,7 @@ fn check(sampled: &mut Sampled, clock: &Clock, records: &mpsc::Sender<Record>) -
     true
 }
 
-fn write(outbox: &mpsc::Receiver<Record>) {
+pub(crate) fn write(outbox: &mpsc::Receiver<Record>) {
     let mut out = std::io::stdout().lock();
     for record in outbox {
         if writeln!(out, "{}", record.json()).and_then(|()| out.flush()).is_err() {

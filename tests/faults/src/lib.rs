@@ -3,8 +3,10 @@
 //!
 //! Everything is judged by `boot_ns`, one clock for all processes of a machine, never by when a busy tester looked.
 
+pub mod elector;
 pub mod holder;
 pub mod journal;
+pub mod neighbours;
 pub mod peers;
 pub mod proxy;
 pub mod referee;

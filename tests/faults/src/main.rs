@@ -1,10 +1,12 @@
-//! `make faults`: the long run, a table and raw lines; and, started by it, the holder. Owns the arguments only.
+//! `make faults` and `make neighbours`: the long runs; and, started by them, those who lead. Owns the arguments only.
 #![allow(clippy::print_stdout)]
 
 use std::process::ExitCode;
 use std::time::Duration;
 
+use leadership_faults::elector::{self, Candidacy};
 use leadership_faults::holder::{self, Orders};
+use leadership_faults::neighbours;
 use leadership_faults::report::{self, RawFile, Row};
 use leadership_faults::rig::{Group, Rig};
 use leadership_faults::scenario::Scenario;
@@ -12,13 +14,19 @@ use leadership_tests::etcd::Version;
 
 const USAGE: &str = "\
 usage: leadership-faults [--etcd 3.4,3.7] [--ttl 5,3,2] [--keys 100] [--clients 1] [--trials 10] [SCENARIO...]
+       leadership-faults neighbours [--etcd 3.4,3.7] [--cycles 10]
   --ttl: one group of elections each, all at once on the same members; --keys: elections in each group
-  without a scenario: all of them";
+  without a scenario: all of them
+  neighbours: electors of ours among etcdctl and programs on etcd's Go client; in each cycle everybody leads";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1).peekable();
     let done = if arguments.next_if(|first| first == "holder").is_some() {
         Orders::parse(arguments).and_then(|orders| holder::run(&orders))
+    } else if arguments.next_if(|first| first == "elector").is_some() {
+        Candidacy::parse(arguments).and_then(|candidacy| elector::run(&candidacy))
+    } else if arguments.next_if(|first| first == "neighbours").is_some() {
+        among_neighbours(arguments)
     } else {
         Plan::parse(arguments).and_then(|plan| plan.run())
     };
@@ -29,6 +37,36 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn versions(names: &str) -> Result<Vec<Version>, String> {
+    let version = |name: &str| {
+        Version::ALL.into_iter().find(|version| version.minor() == name).ok_or(format!("no etcd {name}\n{USAGE}"))
+    };
+    names.split(',').map(version).collect()
+}
+
+/// The long form of `tests/neighbours.rs`.
+fn among_neighbours(mut arguments: impl Iterator<Item = String>) -> Result<(), String> {
+    let (mut names, mut cycles) = ("3.4,3.7".to_owned(), 10);
+    while let Some(argument) = arguments.next() {
+        let value = arguments.next().ok_or(format!("{argument} needs a value\n{USAGE}"))?;
+        match argument.as_str() {
+            "--etcd" => names = value,
+            "--cycles" => cycles = value.parse().map_err(|e| format!("{value}: {e}\n{USAGE}"))?,
+            other => return Err(format!("no option {other}\n{USAGE}")),
+        }
+    }
+    let program = std::env::current_exe().map_err(|e| e.to_string())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(|e| e.to_string())?;
+    let mut fouls = Vec::new();
+    for version in versions(&names)? {
+        let found = runtime.block_on(neighbours::play(version, &program, cycles))?;
+        println!("etcd {version}, {} changes of leader, load {:.1}", found.turns, report::load());
+        found.lines.iter().for_each(|line| println!("  {line}"));
+        fouls.extend(found.fouls.into_iter().map(|foul| format!("etcd {version}: {foul}")));
+    }
+    if fouls.is_empty() { Ok(()) } else { Err(fouls.join("\n")) }
 }
 
 /// What is to be run.
@@ -58,9 +96,6 @@ impl Plan {
                 })?),
             }
         }
-        let version = |name: &str| {
-            Version::ALL.into_iter().find(|version| version.minor() == name).ok_or(format!("no etcd {name}\n{USAGE}"))
-        };
         let group = |ttl: &str| {
             let seconds = ttl.parse::<u64>().map_err(|e| format!("{ttl}: {e}\n{USAGE}"))?;
             Ok::<_, String>(Group {
@@ -70,7 +105,7 @@ impl Plan {
             })
         };
         Ok(Plan {
-            versions: versions.split(',').map(version).collect::<Result<_, _>>()?,
+            versions: self::versions(&versions)?,
             groups: ttls.split(',').map(group).collect::<Result<_, _>>()?,
             trials,
             scenarios: if scenarios.is_empty() { Scenario::ALL.to_vec() } else { scenarios },

@@ -3,7 +3,7 @@
 //!
 //! It watches through all members at once, since any of them may be stopped: an event has come when the first brings it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -49,6 +49,8 @@ pub struct Reign {
     pub gone_everywhere: Option<u64>,
     /// How often it was written again: moves to a fresh lease among them.
     pub writes: u32,
+    /// It was certainly held then: the last linearizable read that showed it began no earlier. 0 if none has.
+    pub shown: u64,
 }
 
 /// Everything the referee has seen.
@@ -64,6 +66,8 @@ pub struct Seen {
     newest: i64,
     /// The creation of each key that it showed.
     present: BTreeMap<String, i64>,
+    /// By key and creation: when the last read that showed it began.
+    shown: BTreeMap<(String, i64), u64>,
 }
 
 impl Seen {
@@ -72,14 +76,18 @@ impl Seen {
         told.entry(member).or_insert(at);
     }
 
-    /// A linearizable read at `revision`, over by `at`, showed these keys, with their creations.
-    fn read(&mut self, revision: i64, present: BTreeMap<String, i64>, at: u64) {
+    /// A linearizable read at `revision`, begun then and over by `at`, showed these keys, with their creations.
+    pub(crate) fn read(&mut self, revision: i64, present: BTreeMap<String, i64>, began: u64, at: u64) {
         self.answered.push(at);
         // An old etcd may answer from the past after its process was stopped (etcd #20418).
         if revision < self.newest {
             return;
         }
         self.newest = revision;
+        for (key, create) in &present {
+            let shown = self.shown.entry((key.clone(), *create)).or_default();
+            *shown = began.max(*shown);
+        }
         // Whatever was there before and is not now had gone by the end of the read, whoever tells of it later. A read
         // from before its creation says nothing, so the revision is kept.
         let gone: Vec<_> = self.present.iter().filter(|(key, create)| present.get(*key) != Some(create)).collect();
@@ -110,6 +118,7 @@ impl Seen {
                         gone: None,
                         gone_everywhere: None,
                         writes: 0,
+                        shown: self.shown.get(&(key.to_owned(), *revision)).copied().unwrap_or(0),
                     });
                 }
                 (Change::Written(create), Some(last)) if last.create == *create => last.writes += 1,
@@ -129,6 +138,12 @@ impl Seen {
 }
 
 impl Seen {
+    /// Every key under `prefix` that was ever there.
+    #[must_use]
+    pub fn keys(&self, prefix: &str) -> BTreeSet<String> {
+        self.changes.keys().map(|(key, _)| key).filter(|key| key.starts_with(prefix)).cloned().collect()
+    }
+
     /// The longest time from `from` to `to` without an answer to a linearizable read, from any member, in ns: for so
     /// long nobody could renew anything.
     #[must_use]
@@ -260,6 +275,7 @@ fn note(seen: &mut Seen, member: usize, event: &PbEvent, at: u64) -> i64 {
 async fn read(member: Raw, prefix: String, seen: Arc<Mutex<Seen>>) {
     let clock = Clock::boot();
     loop {
+        let began = clock.now().0;
         let request = PbRangeRequest {
             key: prefix.clone().into(),
             range_end: end_of(&prefix),
@@ -271,7 +287,7 @@ async fn read(member: Raw, prefix: String, seen: Arc<Mutex<Seen>>) {
             let keys = keys.filter(|(key, _)| is_election(key)).collect();
             let mut seen = lock(&seen);
             // Under the lock, so that the times stand in order.
-            seen.read(reply.header.map_or(0, |header| header.revision), keys, clock.now().0);
+            seen.read(reply.header.map_or(0, |header| header.revision), keys, began, clock.now().0);
         }
         tokio::time::sleep(READ_EVERY).await;
     }
@@ -292,7 +308,7 @@ mod tests {
         seen.tell(2, "k", 9, Change::Deleted, 170); // the same again, on a new watch
         seen.tell(0, "k", 10, Change::Created, 150);
         seen.tell(0, "l", 6, Change::Created, 105);
-        let reign = |create, known, gone, gone_everywhere, writes| Reign { create, known, gone, gone_everywhere, writes };
+        let reign = |create, known, gone, gone_everywhere, writes| Reign { create, known, gone, gone_everywhere, writes, shown: 0 };
         assert_eq!(seen.reigns("k"), [reign(5, 100, Some(120), Some(140), 1), reign(10, 150, None, None, 0)]);
     }
 
@@ -301,16 +317,17 @@ mod tests {
         let mut seen = Seen::default();
         seen.tell(0, "k", 5, Change::Created, 100);
         let shown = |create| BTreeMap::from([("k".to_owned(), create)]);
-        seen.read(6, shown(5), 110);
-        seen.read(8, shown(8), 150); // deleted, and another's by now
+        seen.read(6, shown(5), 105, 110);
+        seen.read(8, shown(8), 140, 150); // deleted, and another's by now
         seen.tell(0, "k", 7, Change::Deleted, 180);
         seen.tell(0, "k", 8, Change::Created, 181);
         assert_eq!(seen.reigns("k").first().and_then(|reign| reign.gone), Some(150));
         assert_eq!(seen.reigns("k").last().and_then(|reign| reign.gone), None);
         // From the past: neither an end nor a beginning.
-        seen.read(6, shown(5), 200);
-        seen.read(9, shown(8), 210);
+        seen.read(6, shown(5), 190, 200);
+        seen.read(9, shown(8), 205, 210);
         assert_eq!(seen.reigns("k").last().and_then(|reign| reign.gone), None);
+        assert_eq!(seen.reigns("k").iter().map(|reign| reign.shown).collect::<Vec<_>>(), [105, 205], "not from the past");
         assert_eq!(seen.longest_silence(100, 260), 50);
         assert_eq!(seen.longest_silence(120, 205), 50);
         assert_eq!(seen.longest_silence(300, 400), 100);

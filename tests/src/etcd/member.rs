@@ -267,7 +267,9 @@ type Order = (Command, mpsc::Sender<io::Result<Child>>);
 
 /// Starts a command from a thread that lives as long as this process: the parent-death signal fires when the *thread*
 /// that started the child ends, and a test's thread (or a blocking-pool thread) may end before the member should.
-fn spawn_for_life(command: Command) -> io::Result<Child> {
+///
+/// The command has to ask for the signal itself: `setpriv --pdeathsig KILL -- PROGRAM …`.
+pub fn spawn_for_life(command: Command) -> io::Result<Child> {
     static ORDERS: OnceLock<Mutex<mpsc::Sender<Order>>> = OnceLock::new();
     let gone = || io::Error::other("the thread that starts etcd is gone");
     let orders = ORDERS.get_or_init(|| {
