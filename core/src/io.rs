@@ -128,12 +128,21 @@ impl Io {
 
     /// Watches a contender's key from now until it is forgotten.
     pub(crate) fn keep_watch(&self, contender: u64, key: &Key, resets: &Arc<Resets>) -> Reader<Level> {
+        self.keep(contender, resets, || self.watcher.subscribe(key))
+    }
+
+    /// The same for the first of a queue.
+    pub(crate) fn keep_queue(&self, contender: u64, prefix: &Key, resets: &Arc<Resets>) -> Reader<Level> {
+        self.keep(contender, resets, || self.watcher.subscribe_queue(prefix))
+    }
+
+    fn keep(&self, contender: u64, resets: &Arc<Resets>, subscribe: impl FnOnce() -> Subscription) -> Reader<Level> {
         let mut kept = self.kept.borrow_mut();
         let kept = kept.entry(contender).or_insert_with(|| {
             Box::new(Kept {
                 resets: Arc::downgrade(resets),
-                subscription: self.watcher.subscribe(key),
-        })
+                subscription: subscribe(),
+            })
         });
         kept.subscription.level.clone()
     }

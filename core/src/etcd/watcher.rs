@@ -10,11 +10,11 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
-use super::calls::{Etcd, token_refused};
+use super::calls::{Etcd, Failure, token_refused};
 use super::endpoint::{Endpoint, Token};
 use super::level::Reader;
 use super::members::Kind;
-use super::watches::{Action, Event, Level, Lost, Message, Reply, To, Watches};
+use super::watches::{Action, Event, Level, Look, Lost, Message, Reply, To, Watches};
 use super::wire::{Header, Namespace, bidi};
 use crate::clock::{Alarm, BootTime};
 use crate::error::Error;
@@ -37,16 +37,19 @@ pub(crate) struct Watcher {
     lost: mpsc::UnboundedSender<Arc<TermShared>>,
 }
 
-/// One user of a key's level; dropping it ends the use.
+/// One user of a key's level, or of a queue's; dropping it ends the use.
 pub(crate) struct Subscription {
     watcher: Rc<Watcher>,
     key: Key,
+    queue: bool,
     pub(crate) level: Reader<Level>,
 }
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        self.watcher.with(|machine, _, out| machine.unsubscribe(&self.key, out));
+        self.watcher.with(|machine, _, out| {
+            if self.queue { machine.unsubscribe_queue(&self.key, out) } else { machine.unsubscribe(&self.key, out) }
+        });
     }
 }
 
@@ -86,7 +89,19 @@ impl Watcher {
         Subscription {
             watcher: self.clone(),
             key: key.clone(),
+            queue: false,
             level: self.with(|machine, _, _| machine.subscribe(key)),
+        }
+    }
+
+    /// The first of a queue, until the subscription is dropped.
+    pub(crate) fn subscribe_queue(self: &Rc<Self>, prefix: &Key) -> Subscription {
+        let range: Key = protocol::queue_range(prefix).into();
+        Subscription {
+            watcher: self.clone(),
+            queue: true,
+            level: self.with(|machine, _, _| machine.subscribe_queue(&range)),
+            key: range,
         }
     }
 
@@ -150,7 +165,12 @@ impl Watcher {
                 tokio::task::spawn_local(self.clone().read(read, keys));
                 return;
             }
-            Action::Create { id, key, start } => create(&self.etcd.namespace, id, &key, start),
+            Action::ReadFirst { read, prefix } => {
+                tokio::task::spawn_local(self.clone().look(read, prefix));
+                return;
+            }
+            Action::Create { id, key, start } => create(&self.etcd.namespace, id, &key, start).into(),
+            Action::CreateRange { id, prefix, start } => create(&self.etcd.namespace, id, &prefix, start).with_prefix().into(),
             Action::Cancel { id } => cancel(id),
         };
         // The number of requests is bounded by the keys; a stalled stream is found out by what it does not answer.
@@ -218,11 +238,15 @@ impl Watcher {
     }
 
     fn deliver(&self, generation: u64, message: Message) {
-        // Events alone give the machine nothing to do.
-        let quiet = !message.created && !message.cancelled;
+        // Events alone give the machine nothing to do, but those of a queue.
+        let mut quiet = !message.created && !message.cancelled;
         let mut lost = Vec::new();
         let now = self.etcd.clock.now();
-        self.machine.borrow_mut().message(generation, message, now, &mut self.pending.borrow_mut(), &mut lost);
+        {
+            let mut machine = self.machine.borrow_mut();
+            quiet &= !machine.is_queue(message.id);
+            machine.message(generation, message, now, &mut self.pending.borrow_mut(), &mut lost);
+        }
         if !quiet {
             self.wake.notify_one();
         }
@@ -237,27 +261,36 @@ impl Watcher {
                 let kvs = (0..keys.len()).map(|index| got.body.kvs(index).first().cloned()).collect();
                 Reply::Found(got.header.revision, kvs)
             }
-            Err(failure) => {
-                let error = failure.into_error();
-                log::debug!("{error}");
-                match error {
-                    Error::PermissionDenied { message } => Reply::Denied(message),
-                    _ => Reply::Failed,
-                }
-            }
+            Err(failure) => not_read(failure),
         };
         let mut lost = Vec::new();
         self.with(|machine, now, out| machine.read_done(read, reply, now, out, &mut lost));
         self.tell(lost);
     }
+
+    async fn look(self: Rc<Self>, read: u64, range: Key) {
+        let reply = match self.etcd.read("look at a queue", &range, &protocol::oldest(&range, 1)).await {
+            Ok(got) => {
+                let (first, length) = protocol::oldest_reply(&got.body);
+                Reply::Found(got.header.revision, Look { first, length })
+            }
+            Err(failure) => not_read(failure),
+        };
+        self.with(|machine, now, out| machine.look_done(read, reply, now, out));
+    }
 }
 
-fn create(namespace: &Namespace, id: i64, key: &[u8], start: i64) -> PbWatchRequest {
-    etcd_client::WatchOptions::new()
-        .with_key(namespace.add(key))
-        .with_watch_id(id)
-        .with_start_revision(start)
-        .into()
+fn not_read<T>(failure: Failure) -> Reply<T> {
+    let error = failure.into_error();
+    log::debug!("{error}");
+    match error {
+        Error::PermissionDenied { message } => Reply::Denied(message),
+        _ => Reply::Failed,
+    }
+}
+
+fn create(namespace: &Namespace, id: i64, key: &[u8], start: i64) -> etcd_client::WatchOptions {
+    etcd_client::WatchOptions::new().with_key(namespace.add(key)).with_watch_id(id).with_start_revision(start)
 }
 
 fn cancel(id: i64) -> PbWatchRequest {

@@ -1,6 +1,7 @@
 //! Watching keys: a level for each, made without a gap and kept true by events and reads (S11, S6).
 //! A plain state machine fed with messages and time; `watcher` owns the stream and the reads it asks for.
 
+mod queues;
 mod rereads;
 mod watched;
 
@@ -13,6 +14,9 @@ use crate::clock::BootTime;
 use crate::error::Error;
 use crate::protocol::{Key, KeyValue};
 use crate::term::TermShared;
+
+pub(crate) use queues::Look;
+use queues::Queues;
 
 /// Silence after which the stream is probed: an idle one is not told from a dead one otherwise (progress requests go
 /// unanswered on an idle store).
@@ -50,10 +54,14 @@ pub(crate) enum Action {
     Open { generation: u64, to: To },
     /// Ask for a watch of `key` under `id`, from revision `start` (0 = from now).
     Create { id: i64, key: Key, start: i64 },
+    /// The same for all keys that begin with `prefix`.
+    CreateRange { id: i64, prefix: Key, start: i64 },
     /// Give a watch up.
     Cancel { id: i64 },
     /// Read these keys linearizably, in one transaction.
     Read { read: u64, keys: Vec<Key> },
+    /// Read the oldest of the keys that begin with `prefix`, linearizably.
+    ReadFirst { read: u64, prefix: Key },
 }
 
 /// The member that a stream is opened to.
@@ -81,9 +89,9 @@ pub(crate) struct Message {
 
 /// What became of a read.
 #[derive(Debug)]
-pub(crate) enum Reply {
+pub(crate) enum Reply<T = Vec<Option<KeyValue>>> {
     /// The store's revision, and the keys in the order asked.
-    Found(i64, Vec<Option<KeyValue>>),
+    Found(i64, T),
     /// One of the keys at least may not be read; etcd does not say which.
     Denied(String),
     Failed,
@@ -126,6 +134,7 @@ pub(crate) struct Lost(pub(crate) Arc<TermShared>);
 pub(crate) struct Watches {
     /// Boxed: a map's nodes are half empty, so what is large costs twice inside them.
     keys: BTreeMap<Key, Box<Watched>>,
+    queues: Queues,
     ids: HashMap<i64, Key>,
     next_id: i64,
     generation: u64,
@@ -158,6 +167,7 @@ impl Watches {
     pub(crate) fn new(reread: Duration) -> Watches {
         Watches {
             keys: BTreeMap::new(),
+            queues: Queues::default(),
             ids: HashMap::new(),
             next_id: 1, // 0 lets etcd choose
             generation: 0,
@@ -274,6 +284,7 @@ impl Watches {
                 *level = Level::default();
             });
         }
+        self.queues.forget_cluster();
         self.break_stream(now, Duration::ZERO);
     }
 
@@ -307,13 +318,14 @@ impl Watches {
                 watched.phase = Phase::New;
             }
         }
+        self.queues.break_stream();
     }
 
     /// A message of the stream.
     pub(crate) fn message(
         &mut self,
         generation: u64,
-        message: Message,
+        mut message: Message,
         now: BootTime,
         out: &mut Vec<Action>,
         lost: &mut Vec<Lost>,
@@ -335,6 +347,9 @@ impl Watches {
             self.cancelled(message.id);
             return;
         }
+        if self.queues.events(message.id, &mut message.events, out) {
+            return;
+        }
         let Some(watched) = self.ids.get(&message.id).and_then(|key| self.keys.get_mut(key)) else { return };
         for event in message.events {
             watched.event(event, lost);
@@ -347,6 +362,9 @@ impl Watches {
             if !message.cancelled {
                 out.push(Action::Cancel { id });
             }
+            return;
+        }
+        if self.queues.created(id, message) {
             return;
         }
         let Some(watched) = self.ids.get(&id).and_then(|key| self.keys.get_mut(key)) else { return };
@@ -369,6 +387,9 @@ impl Watches {
 
     /// Compacted, or ended by the server: a new watch, with a read, under a new id.
     fn cancelled(&mut self, id: i64) {
+        if self.queues.cancelled(id) {
+            return;
+        }
         if let Some(key) = self.ids.remove(&id)
             && let Some(watched) = self.keys.get_mut(&key)
         {
@@ -407,7 +428,7 @@ impl Watches {
 
     /// Does what is due now. `jitter` in 0..1000 spreads the periodic reads. Returns when to come back at the latest.
     pub(crate) fn step(&mut self, now: BootTime, jitter: u64, out: &mut Vec<Action>) -> Option<BootTime> {
-        if self.keys.is_empty() && self.creating.is_empty() {
+        if self.keys.is_empty() && self.queues.is_empty() && self.creating.is_empty() {
             self.reread_at = None;
             return None;
         }
@@ -415,13 +436,19 @@ impl Watches {
         self.move_stream(now);
         self.reread(now, jitter, out);
         let paused = self.reopen_at.is_some_and(|at| at > now);
+        let mut look = None;
         if !paused {
             self.reopen_at = None;
             self.open_and_create(now, out);
             self.begin_reads(out);
+            let next_read = || {
+                self.next_read += 1;
+                self.next_read
+            };
+            look = self.queues.read((now, jitter, self.reread), next_read, out);
         }
         self.probe_silence(now, out);
-        self.next_wake(now)
+        [self.next_wake(now), look].into_iter().flatten().min()
     }
 
     fn check_stream(&mut self, now: BootTime) {
@@ -432,7 +459,7 @@ impl Watches {
     }
 
     fn open_and_create(&mut self, now: BootTime, out: &mut Vec<Action>) {
-        if !self.keys.values().any(|watched| watched.phase == Phase::New) {
+        if !self.keys.values().any(|watched| watched.phase == Phase::New) && !self.queues.want_a_watch() {
             return;
         }
         if !self.open {
@@ -462,6 +489,13 @@ impl Watches {
                 start,
             });
         }
+        let next_id = || {
+            let id = self.next_id;
+            self.next_id += 1;
+            self.creating.push_back((id, now));
+            id
+        };
+        self.queues.create(next_id, out);
     }
 
     fn begin_reads(&mut self, out: &mut Vec<Action>) {
@@ -485,7 +519,7 @@ impl Watches {
         if !self.open || self.probe.is_some() || !self.creating.is_empty() || now.since(self.heard) < SILENCE {
             return;
         }
-        if let Some(key) = self.keys.keys().next() {
+        if let Some(key) = self.keys.keys().next().or(self.queues.any_key()) {
             let id = self.next_id;
             self.next_id += 1;
             self.probe = Some(id);

@@ -1,7 +1,7 @@
 //! Every transaction of the queue kind, built and read: join, look, leave. Key for key what etcd's own election writes.
 //! Owns their exact content and the names of the keys; who waits for whom is decided in `queue`.
 
-use super::{Compare, Guard, KeyValue, Leader, Mark, Op, Pick, Target, Txn, TxnReply, keys};
+use super::{Compare, Guard, KeyValue, Leader, Mark, Op, OpReply, Pick, Target, Txn, TxnReply, keys};
 use crate::error::{Error, Result, show};
 use crate::participant::Participant;
 
@@ -131,9 +131,22 @@ pub(crate) fn queue_leader(kv: &KeyValue) -> Leader {
 
 /// All candidates in order, the leader first, at most `limit` (0 = all).
 pub(crate) fn participants(prefix: &[u8], limit: i64) -> Txn {
+    oldest(&queue_range(prefix), limit)
+}
+
+/// The same for a [`queue_range`].
+pub(crate) fn oldest(range: &[u8], limit: i64) -> Txn {
     Txn {
-        then: vec![Op::pick(&queue_range(prefix), Pick::Oldest, limit)],
+        then: vec![Op::pick(range, Pick::Oldest, limit)],
         ..Txn::default()
+    }
+}
+
+/// The first that [`oldest`] read, and how many there are in all.
+pub(crate) fn oldest_reply(reply: &TxnReply) -> (Option<KeyValue>, u64) {
+    match reply.replies.first() {
+        Some(OpReply::Get { kvs, count }) => (kvs.first().cloned(), u64::try_from(*count).unwrap_or(0)),
+        _ => (None, 0),
     }
 }
 
@@ -153,7 +166,6 @@ pub(crate) fn queue_participants(kvs: &[KeyValue]) -> Vec<Participant> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::protocol::OpReply;
 
     #[test]
     fn s13_queue_prefixes_are_checked_by_name() {

@@ -67,7 +67,7 @@ impl Watches {
 }
 
 /// `interval` ± 20 % from now.
-fn spread(now: BootTime, interval: Duration, jitter: u64) -> BootTime {
+pub(super) fn spread(now: BootTime, interval: Duration, jitter: u64) -> BootTime {
     let percent = 80 + u32::try_from(jitter % 1000).unwrap_or(0) * 40 / 1000;
     now.after(interval * percent / 100)
 }

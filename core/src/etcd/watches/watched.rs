@@ -8,7 +8,7 @@ use crate::error::{Error, show};
 use crate::protocol::KeyValue;
 
 /// A key as its level holds it: whoever watches it knows its name.
-fn nameless(mut kv: KeyValue) -> Arc<KeyValue> {
+pub(super) fn nameless(mut kv: KeyValue) -> Arc<KeyValue> {
     kv.key = Vec::new();
     Arc::new(kv)
 }
