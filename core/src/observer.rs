@@ -64,8 +64,8 @@ impl Observed {
     }
 }
 
-/// A view of one single-key election from outside, through the client's one watch stream. Any number of them, of any
-/// key, share that stream. A level: a slow reader sees the latest state, nothing is queued for it.
+/// A view of one election from outside, through the client's one watch stream. Any number of them, of any key or queue,
+/// share that stream. A level: a slow reader sees the latest state, nothing is queued for it.
 ///
 /// Usable from any thread; a clone goes on from the same news, on its own; dropping the last one ends the use of the
 /// stream.
@@ -78,13 +78,23 @@ pub struct Observer {
 }
 
 impl Observer {
-    /// Observes the election of `key` from now on. Nothing is waited for.
+    /// Observes the single-key election of `key` from now on; a queue is observed by
+    /// [`Election::observe`](crate::Election::observe). Nothing is waited for.
     ///
     /// # Errors
     /// `InvalidArgument` (`key`: empty or reserved), `Closed`, `Forked`.
     pub fn new(client: &Client, key: impl Into<Vec<u8>>) -> Result<Observer> {
         let key: Key = key.into().into();
         protocol::check_election_key(&key)?;
+        Observer::begin(client, key, false)
+    }
+
+    /// Observes the queue under the prefix `key`, which is checked.
+    pub(crate) fn of_queue(client: &Client, key: &Key) -> Result<Observer> {
+        Observer::begin(client, key.clone(), true)
+    }
+
+    fn begin(client: &Client, key: Key, queue: bool) -> Result<Observer> {
         client.ensure_usable()?;
         let (tell, seen) = watch::channel(Observed::Unknown);
         let observed = key.clone();
@@ -92,7 +102,7 @@ impl Observer {
         client.send(move |io| {
             let io = io.clone();
             tokio::task::spawn_local(async move {
-                observe(&io, id, &observed, &tell).await;
+                observe(&io, id, (&observed, queue), &tell).await;
                 io.forget(id);
             });
         });
@@ -103,7 +113,7 @@ impl Observer {
         })
     }
 
-    /// The key.
+    /// The key, or a queue's prefix.
     #[must_use]
     pub fn key(&self) -> &[u8] {
         &self.key
@@ -138,10 +148,10 @@ impl Observer {
     }
 }
 
-async fn observe(io: &Rc<Io>, id: u64, key: &Key, tell: &watch::Sender<Observed>) {
+async fn observe(io: &Rc<Io>, id: u64, (key, queue): (&Key, bool), tell: &watch::Sender<Observed>) {
     let resets = Arc::default();
     let closed = Resets::since(&resets);
-    let mut level = io.keep_watch(id, key, &resets);
+    let mut level = if queue { io.keep_queue(id, key, &resets) } else { io.keep_watch(id, key, &resets) };
     // The term that was there when the observer came: nobody knows since when.
     let mut came = true;
     loop {
@@ -158,7 +168,7 @@ async fn observe(io: &Rc<Io>, id: u64, key: &Key, tell: &watch::Sender<Observed>
                     revision: now.revision,
                 },
                 Some(kv) => {
-                    let (leader, sure) = leader_of(io, key, kv, before.leader()).await;
+                    let (leader, sure) = if queue { (protocol::queue_leader(kv), true) } else { leader_of(io, key, kv, before.leader()).await };
                     again = !sure;
                     let since = match &before {
                         Observed::Leader { leader: same, since } if same.token == leader.token => *since,

@@ -32,6 +32,8 @@ mod everyday;
 mod queueing;
 #[path = "cases/observing.rs"]
 mod observing;
+#[path = "cases/queue_observing.rs"]
+mod queue_observing;
 #[path = "cases/takeover.rs"]
 mod takeover;
 #[path = "cases/writing.rs"]

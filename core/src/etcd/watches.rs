@@ -435,6 +435,7 @@ impl Watches {
         self.check_stream(now);
         self.move_stream(now);
         self.reread(now, jitter, out);
+        self.queues.reread(now, jitter, self.reread);
         let paused = self.reopen_at.is_some_and(|at| at > now);
         let mut look = None;
         if !paused {
@@ -445,7 +446,7 @@ impl Watches {
                 self.next_read += 1;
                 self.next_read
             };
-            look = self.queues.read((now, jitter, self.reread), next_read, out);
+            look = self.queues.read(now, jitter, next_read, out);
         }
         self.probe_silence(now, out);
         [self.next_wake(now), look].into_iter().flatten().min()
@@ -544,3 +545,6 @@ impl Watches {
 #[cfg(test)]
 #[path = "watches_tests.rs"]
 mod tests;
+#[cfg(test)]
+#[path = "queues_tests.rs"]
+mod queues_tests;

@@ -4,15 +4,19 @@
 mod place;
 
 use std::fmt;
-use std::sync::Arc;
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::client::Client;
 use crate::elector::Term;
-use crate::error::{Error, Result, show};
+use crate::error::{Error, Reason, Result, show};
 use crate::etcd::Failure;
+use crate::observer::Observer;
 use crate::options::{CampaignOptions, LeadershipOptions, step_down_margin};
 use crate::participant::Participant;
 use crate::protocol::{self, Key, KeyValue, Leader};
+use crate::release;
+use crate::term::TermShared;
 
 /// One election of the queue kind, `PREFIX/<lease>`: the candidate whose key was created first leads, each other one
 /// watches only its predecessor, and so a hand-over costs one read. On the wire it is etcd's own: it contends with
@@ -28,6 +32,23 @@ pub(crate) struct Shared {
     pub(crate) client: Client,
     pub(crate) prefix: Key,
     pub(crate) options: LeadershipOptions,
+    /// The term won last, for as long as anybody holds it.
+    term: Mutex<Weak<TermShared>>,
+}
+
+impl Shared {
+    pub(crate) fn new(client: &Client, prefix: Key, options: LeadershipOptions) -> Shared {
+        Shared {
+            client: client.clone(),
+            prefix,
+            options,
+            term: Mutex::default(),
+        }
+    }
+
+    fn term(&self) -> MutexGuard<'_, Weak<TermShared>> {
+        self.term.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl fmt::Debug for Election {
@@ -55,11 +76,7 @@ impl Election {
         options.validate()?;
         client.ensure_usable()?;
         Ok(Election {
-            shared: Arc::new(Shared {
-                client: client.clone(),
-                prefix: prefix.into(),
-                options,
-            }),
+            shared: Arc::new(Shared::new(client, prefix.into(), options)),
         })
     }
 
@@ -87,6 +104,7 @@ impl Election {
         let queue = self.shared.clone();
         let won = self.shared.client.run(move |io, cancel| place::campaign(io, queue, options, cancel)).await?;
         let term = won.take().ok_or_else(|| Error::internal("a campaign was won without a term"))?;
+        *self.shared.term() = Arc::downgrade(&term);
         Ok(Term::alone(term, self.shared.client.clone()))
     }
 
@@ -104,6 +122,36 @@ impl Election {
     /// As [`leader`](Self::leader).
     pub async fn participants(&self) -> Result<Vec<Participant>> {
         Ok(protocol::queue_participants(&self.read(0).await?))
+    }
+
+    /// Who leads, and its changes, from now on. Nothing is waited for. Where one waits in line, no vacancy lies between
+    /// two leaders; the first in line is told of as the leader as soon as its turn has come, as etcd's own clients do it,
+    /// though it may still wait its takeover delay.
+    ///
+    /// # Errors
+    /// `Closed`, `Forked`.
+    pub fn observe(&self) -> Result<Observer> {
+        Observer::of_queue(&self.shared.client, &self.shared.prefix)
+    }
+
+    /// Gives up the term that this election won last, for whoever does not have its [`Term`] at hand: not leader at
+    /// once, then its key is deleted and the next in line follows. Without a term nothing happens. Begins when it is
+    /// called; dropping the future does not stop it.
+    ///
+    /// # Errors
+    /// `Timeout`, `Unavailable` when etcd did not confirm it within the request timeout: it goes on in the background.
+    /// `Closed`, `Forked`.
+    pub fn resign(&self) -> impl Future<Output = Result<()>> + Send + use<> {
+        let usable = self.shared.client.ensure_usable();
+        let term = if usable.is_ok() { self.shared.term().upgrade() } else { None };
+        if let Some(term) = &term {
+            term.deadline.end(Reason::Resigned);
+        }
+        let released = self.shared.client.run(move |io, _| async move { release::released(&io, term).await });
+        async move {
+            usable?;
+            released.await
+        }
     }
 
     async fn read(&self, limit: i64) -> Result<Vec<KeyValue>> {

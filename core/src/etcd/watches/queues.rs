@@ -22,6 +22,8 @@ const AGAIN: Duration = Duration::from_millis(50);
 /// A read of a long queue waits for up to so much for each pair in it: as many may look on as wait, and each read costs
 /// as many steps. A thousand spread over a second, ten over nothing.
 const SPREAD_PER_PAIR: Duration = Duration::from_micros(1);
+/// … but not for less than this, which is not worth a timer …
+const LEAST_SPREAD: Duration = Duration::from_millis(1);
 /// … and for no longer than this.
 const LONGEST_SPREAD: Duration = Duration::from_secs(3);
 
@@ -52,8 +54,10 @@ struct Queue {
     read_at: Option<BootTime>,
     /// A read is under way.
     reading: bool,
-    /// When it is read again although nothing happened.
+    /// When it is read again although nothing happened …
     reread_at: Option<BootTime>,
+    /// … which is now.
+    reread: bool,
 }
 
 #[derive(Default)]
@@ -168,16 +172,33 @@ impl Queues {
         }
     }
 
-    /// Begins the reads that are due; when the next one is.
+    /// Notes which are to be read again although nothing happened, each once in an interval.
+    pub(super) fn reread(&mut self, now: BootTime, jitter: u64, interval: Duration) {
+        for queue in self.queues.values_mut() {
+            let at = *queue.reread_at.get_or_insert_with(|| spread(now, interval, jitter));
+            if at > now {
+                continue;
+            }
+            queue.reread_at = Some(spread(now, interval, jitter));
+            match queue.phase {
+                Phase::Live => queue.reread = true,
+                Phase::Denied => queue.phase = Phase::New,
+                Phase::New | Phase::Creating(_) | Phase::Reading => {}
+            }
+        }
+    }
+
+    /// Begins the reads that are due; when to come back at the latest.
     pub(super) fn read(
         &mut self,
-        (now, jitter, interval): (BootTime, u64, Duration),
+        now: BootTime,
+        jitter: u64,
         mut next_read: impl FnMut() -> u64,
         out: &mut Vec<Action>,
     ) -> Option<BootTime> {
         let mut next: Option<BootTime> = None;
         for queue in self.queues.values_mut() {
-            if queue.due(now, jitter, interval) && !queue.reading {
+            if !queue.reading && queue.due(now, jitter) {
                 queue.reading = true;
                 let read = next_read();
                 self.reads.insert(read, queue.range.clone());
@@ -209,6 +230,7 @@ impl Watches {
                 read_at: None,
                 reading: false,
                 reread_at: None,
+                reread: false,
             })
         });
         queue.users += 1;
@@ -269,18 +291,9 @@ impl Queue {
     }
 
     /// Is a read due?
-    fn due(&mut self, now: BootTime, jitter: u64, interval: Duration) -> bool {
-        let reread_at = *self.reread_at.get_or_insert_with(|| spread(now, interval, jitter));
-        let mut due = false;
-        if reread_at <= now {
-            self.reread_at = Some(spread(now, interval, jitter));
-            match self.phase {
-                Phase::Live => due = true,
-                Phase::Denied => self.phase = Phase::New,
-                Phase::New | Phase::Creating(_) | Phase::Reading => {}
-            }
-        }
-        if self.phase == Phase::Reading && !self.reading {
+    fn due(&mut self, now: BootTime, jitter: u64) -> bool {
+        let mut due = std::mem::take(&mut self.reread) && self.phase == Phase::Live;
+        if self.phase == Phase::Reading {
             let read_at = self.read_at.unwrap_or_else(|| now.after(self.spread(jitter)));
             self.read_at = Some(read_at);
             if read_at <= now {
@@ -295,6 +308,9 @@ impl Queue {
     fn spread(&self, jitter: u64) -> Duration {
         let pairs = u32::try_from(self.length.saturating_mul(self.length)).unwrap_or(u32::MAX);
         let most = SPREAD_PER_PAIR.saturating_mul(pairs).min(LONGEST_SPREAD);
+        if most < LEAST_SPREAD {
+            return Duration::ZERO;
+        }
         most * u32::try_from(jitter % 1000).unwrap_or(0) / 1000
     }
 
