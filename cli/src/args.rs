@@ -1,13 +1,17 @@
 //! What can be typed: commands, flags, their help and the form of their values.
 //! Owns the words; what they do is each command's.
 
+use std::ffi::OsString;
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
+use crate::run::Restart;
+
 const AFTER_HELP: &str = "\
 Examples:
   leadership test-server                           an etcd in memory, for trying things out
+  leadership run billing/leader -- ./billing       run a command while we lead, and only then
   leadership elect billing/leader --value host-a   stand for election, lead, resign on Ctrl-C
   leadership status billing/leader                 who leads?
   leadership demo                                  see leaders killed, paused and deposed
@@ -18,7 +22,8 @@ Environment (a flag goes first; ETCDCTL_ in place of LEADERSHIP_ is read too):
   NO_COLOR to switch colours off
 
 Exit codes:
-  0 done   1 failed   2 usage   3 cannot connect   5 leadership lost (elect --once)   128+n ended by signal n";
+  0 done   1 failed   2 usage   3 cannot connect   4 not elected in time   5 leadership lost
+  126, 127 the command cannot be run, is not there   128+n ended by signal n";
 
 /// Leader election with provable authority, on etcd.
 #[derive(Debug, Parser)]
@@ -55,22 +60,16 @@ pub(crate) struct Global {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Run(Run),
     Elect(Elect),
     Status(Status),
     TestServer(TestServer),
     Demo(Demo),
 }
 
-/// Stand for election; lead until a signal; go on standing when the leadership is lost
-#[derive(Debug, ClapArgs)]
-#[command(after_help = "\
-Prints an event a line: campaigning, leader (who holds it), vacant, elected, jeopardy, secured, lost, stopped.
-TERM or INT resigns in order and exits with 0; a second one kills at once.
-
-Examples:
-  leadership elect billing/leader --value host-a:8080
-  leadership elect billing/leader --once --ttl 10s --json")]
-pub(crate) struct Elect {
+/// How to stand for an election.
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct Stand {
     /// The election's key
     #[arg(value_name = "ELECTION")]
     pub(crate) election: String,
@@ -83,6 +82,20 @@ pub(crate) struct Elect {
     /// How long a winner waits when the key went without its holder's word
     #[arg(long, value_name = "DURATION", default_value = "100ms", value_parser = duration_or_zero, allow_hyphen_values = true)]
     pub(crate) takeover_delay: Duration,
+}
+
+/// Stand for election; lead until a signal; go on standing when the leadership is lost
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Prints an event a line: campaigning, leader (who holds it), vacant, elected, jeopardy, secured, lost, stopped.
+TERM or INT resigns in order and exits with 0; a second one kills at once.
+
+Examples:
+  leadership elect billing/leader --value host-a:8080
+  leadership elect billing/leader --once --ttl 10s --json")]
+pub(crate) struct Elect {
+    #[command(flatten)]
+    pub(crate) stand: Stand,
     /// One term, then exit: 5 if it was lost
     #[arg(long)]
     pub(crate) once: bool,
@@ -92,6 +105,61 @@ pub(crate) struct Elect {
     /// Ends with standard input, so that it never outlives the demo
     #[arg(long, hide = true)]
     pub(crate) tied: bool,
+}
+
+/// Run a command while this process leads, and only then
+///
+/// Waits to be elected, starts the command, and ends it before the leadership can: nothing it started runs when a
+/// successor may lead. The key is released when the last of its processes has gone.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+The command sees LEADERSHIP_KEY, LEADERSHIP_TOKEN, LEADERSHIP_LEASE_ID, LEADERSHIP_VALUE, LEADERSHIP_TTL and
+LEADERSHIP_ENDPOINTS. Its input and output are the caller's; the events are printed on standard error.
+TERM and INT end it in order (a second one kills it); HUP, USR1 and USR2 are passed on.
+
+Exits with the command's code, or 128+n if signal n ended it; 3 cannot connect, 4 not elected in time,
+5 leadership lost (also when the command then ends with 0), 126 not executable, 127 not found.
+
+Examples:
+  leadership run billing/leader -- ./billing --serve
+  leadership run billing/leader --restart always --health-cmd 'curl -fsS localhost:8080/healthz' -- ./billing
+  leadership run nightly/report --timeout 0s --exit-code timeout=0 -- ./report")]
+pub(crate) struct Run {
+    #[command(flatten)]
+    pub(crate) elect: Stand,
+    /// The command is told to end so long before it is killed; at most half the TTL [default: a fifth of the TTL]
+    #[arg(long, value_name = "DURATION", value_parser = duration_or_zero, allow_hyphen_values = true)]
+    pub(crate) grace: Option<Duration>,
+    /// How long the command may take to end when it is not in a hurry: a signal, a transfer, a pause
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration_or_zero, allow_hyphen_values = true)]
+    pub(crate) stop_timeout: Duration,
+    /// Give up, with 4, if not elected by then [default: wait for ever]
+    #[arg(long, value_name = "DURATION", value_parser = duration_or_zero, allow_hyphen_values = true)]
+    pub(crate) timeout: Option<Duration>,
+    /// Wait for an etcd that does not answer, rather than exit with 3
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// Run by /bin/sh before the command starts
+    #[arg(long, value_name = "SCRIPT")]
+    pub(crate) on_elected: Option<String>,
+    /// Run by /bin/sh when the command has ended, before the key is released
+    #[arg(long, value_name = "SCRIPT")]
+    pub(crate) on_lost: Option<String>,
+    /// How long a hook may take before it is killed
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration, allow_hyphen_values = true)]
+    pub(crate) hook_timeout: Duration,
+    /// Run by /bin/sh several times a TTL: who fails it, or hangs in it for half a TTL, does not lead
+    #[arg(long, value_name = "SCRIPT")]
+    pub(crate) health_cmd: Option<String>,
+    /// When to campaign again after the command has ended
+    #[arg(long, value_name = "WHEN", default_value = "never")]
+    pub(crate) restart: Restart,
+    /// Another exit code for connect, timeout or lost
+    #[arg(long, value_name = "NAME=CODE")]
+    pub(crate) exit_code: Vec<String>,
+    /// The command and its arguments; no shell comes between
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<OsString>,
 }
 
 /// Say who leads: value, token, lease and how long it still lives

@@ -18,6 +18,12 @@ pub(crate) struct Event {
     pub(crate) remaining: Option<Duration>,
     /// Of `stopped`: what made it stop, if not its user. Of a refused write: etcd's or the term's words.
     pub(crate) error: Option<String>,
+    /// Of `run`'s `started`: the command's process id.
+    pub(crate) pid: Option<i32>,
+    /// Of `run`'s `exited` and `stopped`: the exit code.
+    pub(crate) code: Option<u8>,
+    /// Of `run`'s `stopped`: who made it end.
+    pub(crate) by: Option<&'static str>,
     /// Of a demo's write: the revision at which etcd applied it.
     pub(crate) revision: Option<i64>,
     /// Of the test server: where it listens.
@@ -38,6 +44,9 @@ impl Event {
             reason: None,
             remaining: None,
             error: None,
+            pid: None,
+            code: None,
+            by: None,
             revision: None,
             endpoint: None,
             boot_ns: Clock::boot().now().0,
@@ -98,6 +107,9 @@ impl Event {
         field("reason", text(&self.reason));
         let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         field("remaining_ms", self.remaining.map(|span| millis(span).into()));
+        field("pid", self.pid.map(Into::into));
+        field("code", self.code.map(Into::into));
+        field("by", self.by.map(Into::into));
         field("revision", self.revision.map(Into::into));
         field("error", text(&self.error));
         field("time", Some(format!("{:.9}", self.time).into()));

@@ -12,7 +12,11 @@ pub(crate) enum Failure {
     Usage(String),
     /// No member of etcd could be reached: 3.
     Connect(String),
-    /// `elect --once` lost its term: 5.
+    /// `run` was not elected in time: 4.
+    NotAcquired,
+    /// The command's own exit code, or what stood in its way.
+    Code(u8, Option<String>),
+    /// `elect --once` or `run` lost its term: 5.
     Lost(Reason),
     /// A signal ended it before its work was done: 128 + its number.
     Signal(u8),
@@ -31,7 +35,9 @@ impl Failure {
             Failure::Other(_) => 1,
             Failure::Usage(_) => 2,
             Failure::Connect(_) => 3,
+            Failure::NotAcquired => 4,
             Failure::Lost(_) => 5,
+            Failure::Code(code, _) => *code,
             Failure::Signal(number) => 128 | number,
         }
     }
@@ -43,6 +49,8 @@ impl Failure {
             Failure::Usage(message) => Some(format!("{message}\nTry 'leadership --help'.")),
             Failure::Connect(message) => Some(format!("cannot connect to {message}")),
             Failure::Lost(reason) => Some(format!("leadership lost: {}", crate::output::words(reason.name()))),
+            Failure::NotAcquired => Some("not elected in time".to_owned()),
+            Failure::Code(_, message) => message.clone(),
             Failure::Signal(_) | Failure::OutputClosed => None,
         }
     }

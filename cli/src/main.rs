@@ -8,6 +8,7 @@ mod elect;
 mod event;
 mod failure;
 mod output;
+mod run;
 mod signals;
 mod status;
 mod test_server;
@@ -21,8 +22,19 @@ use failure::Failure;
 use output::Output;
 
 fn main() -> ExitCode {
+    // `run` starts this program again, under other names.
+    let mut arguments = std::env::args_os();
+    let name = arguments.next().unwrap_or_default();
+    if name == run::stage::NAME {
+        return run::stage::main(arguments);
+    }
     let args = Args::parse(); // a usage error ends here, with 2
     output::log_to_stderr();
+    if name == run::guardian::NAME
+        && let Command::Run(run) = &args.command
+    {
+        return run::guardian::main(&args.global, run);
+    }
     let outcome = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -42,6 +54,7 @@ fn main() -> ExitCode {
 async fn run(args: Args) -> Result<(), Failure> {
     let output = Output::new(args.global.json);
     match args.command {
+        Command::Run(run) => run::run(&args.global, run).await,
         Command::Elect(elect) => elect::run(&args.global, elect, output).await,
         Command::Status(status) => status::run(&args.global, &status, &output).await,
         Command::TestServer(server) => test_server::run(&server, &output).await,

@@ -36,20 +36,29 @@ impl Paint {
     }
 }
 
-/// Standard output.
+/// Standard output, or standard error where the output is somebody else's.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Output {
     json: bool,
     colour: bool,
+    on_stderr: bool,
 }
 
 impl Output {
     pub(crate) fn new(json: bool) -> Output {
-        let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-            && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
         Output {
             json,
-            colour: !json && wanted && io::stdout().is_terminal(),
+            colour: !json && colours_are_wanted() && io::stdout().is_terminal(),
+            on_stderr: false,
+        }
+    }
+
+    /// For `run`, whose standard output is its command's.
+    pub(crate) fn on_stderr(json: bool) -> Output {
+        Output {
+            json,
+            colour: !json && colours_are_wanted() && io::stderr().is_terminal(),
+            on_stderr: true,
         }
     }
 
@@ -67,8 +76,12 @@ impl Output {
 
     /// One line, written and flushed as a whole.
     pub(crate) fn line(self, line: &str) -> io::Result<()> {
+        let line = format!("{line}\n");
+        if self.on_stderr {
+            return io::stderr().lock().write_all(line.as_bytes());
+        }
         let mut out = io::stdout().lock();
-        out.write_all(format!("{line}\n").as_bytes())?;
+        out.write_all(line.as_bytes())?;
         out.flush()
     }
 
@@ -91,6 +104,11 @@ impl Output {
     }
 }
 
+fn colours_are_wanted() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+        && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
 fn details(event: &Event) -> String {
     let mut parts = Vec::new();
     let shown = match event.name {
@@ -102,6 +120,9 @@ fn details(event: &Event) -> String {
     parts.extend(event.token.map(|token| format!("token {token}")));
     parts.extend(event.lease.map(|lease| format!("lease {lease:x}")));
     parts.extend(event.remaining.map(|left| format!("valid for {}", span(left))));
+    parts.extend(event.pid.map(|pid| format!("process {pid}")));
+    parts.extend(event.by.map(|by| format!("by: {by}")));
+    parts.extend(event.code.map(|code| format!("code {code}")));
     parts.extend(event.revision.map(|revision| format!("revision {revision}")));
     parts.extend(event.error.clone());
     parts.join("  ")

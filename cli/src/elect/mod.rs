@@ -22,12 +22,12 @@ pub(crate) async fn run(global: &Global, args: Elect, output: Output) -> Result<
     let mut signals = Signals::listen(args.tied)?;
     let connection = Connection::of(global)?;
     let client = connection.client()?;
-    let options = LeadershipOptions::default().purpose("leadership elect").takeover_delay(args.takeover_delay);
-    let lead = Leadership::with_options(&client, args.election.as_str(), options)?;
+    let options = LeadershipOptions::default().purpose("leadership elect").takeover_delay(args.stand.takeover_delay);
+    let lead = Leadership::with_options(&client, args.stand.election.as_str(), options)?;
     let mut candidate = Candidate {
-        value: args.value.unwrap_or_else(default_value),
-        key: args.election,
-        ttl: args.ttl,
+        value: args.stand.value.unwrap_or_else(default_value),
+        key: args.stand.election,
+        ttl: args.stand.ttl,
         once: args.once,
         output,
         client: client.clone(),
@@ -54,7 +54,7 @@ pub(crate) async fn run(global: &Global, args: Elect, output: Output) -> Result<
 }
 
 /// `HOSTNAME:PID`: tells one process from another without asking anybody.
-fn default_value() -> String {
+pub(crate) fn default_value() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = if host.trim().is_empty() { "localhost" } else { host.trim() };
     format!("{host}:{}", std::process::id())

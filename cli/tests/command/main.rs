@@ -6,4 +6,5 @@ mod demo;
 mod docs;
 mod elect;
 mod examples;
+mod run;
 mod support;
