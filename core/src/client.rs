@@ -20,6 +20,7 @@ use crate::elector::{Elector, Term};
 use crate::options::{CampaignOptions, ClientOptions, Validity};
 use crate::pages::Pages;
 use crate::protocol::{self, Leader};
+use crate::shared_lease::SharedLease;
 use crate::thread::{Parts, io_main};
 
 /// How long the last drop of a client waits for what other drops have queued.
@@ -246,6 +247,15 @@ impl Client {
             return Err(Error::invalid("compares", "only a campaign of a Leadership takes conditions"));
         }
         Elector::builder(self, key).value(options.value).ttl(options.ttl).lead().await
+    }
+
+    /// A lease of `ttl` (rounded up to whole seconds) for several electors, to be given to each by
+    /// [`ElectorBuilder::lease`](crate::ElectorBuilder::lease). Granted when the first of them needs it.
+    ///
+    /// # Errors
+    /// `InvalidArgument` (`ttl`), `Closed`, `Forked`.
+    pub fn shared_lease(&self, ttl: Duration) -> Result<SharedLease> {
+        SharedLease::new(self, ttl)
     }
 
     /// How long a lease lives on by etcd's own count, and what was granted; `None` if it does not exist.

@@ -12,12 +12,27 @@ use crate::client::Client;
 use crate::error::{Error, Result};
 use crate::leadership::Leadership;
 use crate::options::{CampaignOptions, DEFAULT_TTL, LeadershipOptions, step_down_margin, ttl_secs};
+use crate::protocol;
+use crate::queue;
+use crate::shared_lease::{Claim, SharedLease};
 
 /// How long a drain may take.
 const DEFAULT_DRAIN: Duration = Duration::from_secs(10);
 
 /// A health check of the user's: an error says what is wrong.
 pub(super) type Check = Arc<dyn Fn() -> std::result::Result<(), String> + Send + Sync>;
+
+/// The kind of election. Both are compatible on the wire with what others deploy.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Mode {
+    /// The leader key itself, as the PD election package has it. Candidates have priorities, a leader can hand over to
+    /// one of them.
+    #[default]
+    SingleKey,
+    /// The key is a prefix, and candidates wait in line under it, as etcd's own clients do: first come, first served.
+    Queue,
+}
 
 /// The options of an [`Elector`].
 #[must_use]
@@ -26,9 +41,10 @@ pub struct ElectorBuilder {
     key: Vec<u8>,
     pub(super) options: ElectorOptions,
     leadership: LeadershipOptions,
+    mode: Mode,
+    lease: Option<SharedLease>,
 }
 
-#[derive(Clone)]
 pub(super) struct ElectorOptions {
     pub(super) campaign: CampaignOptions,
     pub(super) ttl: Duration,
@@ -39,6 +55,8 @@ pub(super) struct ElectorOptions {
     pub(super) health_age: Option<Duration>,
     /// Ends with its first term.
     pub(super) once: bool,
+    /// Campaigns with this lease, which is not its own.
+    pub(super) lease: Option<Claim>,
 }
 
 impl ElectorBuilder {
@@ -55,8 +73,11 @@ impl ElectorBuilder {
                 health: None,
                 health_age: None,
                 once: false,
+                lease: None,
             },
             leadership: LeadershipOptions::default(),
+            mode: Mode::default(),
+            lease: None,
         }
     }
 
@@ -69,6 +90,20 @@ impl ElectorBuilder {
     /// The TTL to ask for (default 5 s); rounded up to whole seconds, and etcd may raise it.
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.options.ttl = ttl;
+        self
+    }
+
+    /// The kind of election (default: the single key).
+    pub fn mode(mut self, mode: Mode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Campaigns with a lease that other electors of this client use too, instead of one of its own: one renewal for all.
+    /// Its TTL is the elector's, [`ttl`](Self::ttl) counts for nothing. With a failing health check this elector gives
+    /// up its term, and the lease goes on.
+    pub fn lease(mut self, lease: &SharedLease) -> Self {
+        self.lease = Some(lease.clone());
         self
     }
 
@@ -140,9 +175,16 @@ impl ElectorBuilder {
     /// Checks the options and starts the loop. No I/O, and nothing campaigns before somebody wants a term.
     ///
     /// # Errors
-    /// `InvalidArgument` names the option; `Closed`, `Forked`; `Internal` if the health check's thread cannot start.
+    /// `InvalidArgument` names the option (`lease`: of another client, or another elector contends for this key with it);
+    /// `Closed`, `Forked`; `Internal` if the health check's thread cannot start.
     pub fn start(self) -> Result<Elector> {
-        let ElectorBuilder { client, key, mut options, leadership } = self;
+        let ElectorBuilder { client, key, mut options, leadership, mode, lease } = self;
+        if let Some(lease) = &lease {
+            if !lease.client().is_same(&client) {
+                return Err(Error::invalid("lease", "belongs to another client"));
+            }
+            options.ttl = lease.ttl();
+        }
         options.campaign = options.campaign.ttl(options.ttl);
         options.campaign.validate()?;
         // As granted later, unless etcd raises it.
@@ -159,8 +201,17 @@ impl ElectorBuilder {
         if age > ttl / 2 || age < Duration::from_millis(10) {
             return Err(Error::invalid("health_age", format!("{age:?} is not between 10 ms and half the TTL of {ttl:?}")));
         }
+        let queue = match mode {
+            Mode::SingleKey => None,
+            Mode::Queue => {
+                protocol::check_queue_prefix("key", &key)?;
+                Some(Arc::new(queue::Shared::new(&client, key.as_slice().into(), leadership.clone())))
+            }
+        };
+        // In a queue it never campaigns: it lends its name, its history and its end.
         let lead = Leadership::with_options(&client, key, leadership)?;
-        let (shared, orders) = Shared::new(lead, options);
+        options.lease = lease.map(|lease| lease.claim(lead.key())).transpose()?;
+        let (shared, orders) = Shared::new(lead, queue, options);
         if let Some(check) = shared.options.health.clone() {
             health::start(&shared, check, age)?;
         }

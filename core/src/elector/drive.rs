@@ -5,31 +5,39 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
-use super::shared::{ElectorState, Order, Shared};
+use super::health::Health;
+use super::shared::{ElectorState, Order, Shared, Wanted};
 use crate::clock::BootTime;
 use crate::error::{Error, Reason, Result, show};
 use crate::etcd::{Level, Reader};
 use crate::io::{Cancel, Io};
 use crate::leadership::campaign;
-use crate::protocol::Leader;
+use crate::lease::Lease;
+use crate::protocol::{self, Leader};
 use crate::release;
 use crate::resets::Since;
 use crate::term::{TermShared, TermState};
 
 /// Longest sleep without a look at the clock, which may have jumped.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 pub(super) async fn drive(io: Rc<Io>, el: Arc<Shared>, orders: mpsc::UnboundedReceiver<Order>) {
     let resets = el.lead.shared.resets.since();
-    let level = io.keep_watch(el.lead.shared.id, &el.lead.shared.key, &el.lead.shared.resets);
+    let lead = &el.lead.shared;
+    let level = match &el.queue {
+        Some(queue) => io.keep_queue(lead.id, &queue.prefix, &lead.resets),
+        None => io.keep_watch(lead.id, &lead.key, &lead.resets),
+    };
     let mut drive = Drive {
         io,
         el: el.clone(),
         orders,
         level,
         closed: resets,
+        wanted: el.wanted.subscribe(),
+        health: el.health.subscribe(),
         not_before: BootTime::default(),
         closing: Vec::new(),
         released: Ok(()),
@@ -61,13 +69,15 @@ enum Next {
 pub(super) struct Drive {
     pub(super) io: Rc<Io>,
     pub(super) el: Arc<Shared>,
-    orders: mpsc::UnboundedReceiver<Order>,
-    /// The key.
-    level: Reader<Level>,
+    pub(super) orders: mpsc::UnboundedReceiver<Order>,
+    /// The key, or the first of the queue.
+    pub(super) level: Reader<Level>,
     /// The client's end.
-    closed: Since,
+    pub(super) closed: Since,
+    pub(super) wanted: watch::Receiver<Wanted>,
+    pub(super) health: watch::Receiver<Health>,
     /// Holds back until then: cool-down, limit.
-    not_before: BootTime,
+    pub(super) not_before: BootTime,
     closing: Vec<oneshot::Sender<Result<()>>>,
     /// How the last release went, for who closes.
     released: Result<()>,
@@ -75,6 +85,14 @@ pub(super) struct Drive {
 
 impl Drive {
     async fn run(&mut self) -> Result<()> {
+        if let Some(queue) = self.el.queue.clone() {
+            while let Some(term) = self.win_place(&queue).await? {
+                if matches!(self.reign(&term).await, Next::Stop) || self.el.options.once {
+                    break;
+                }
+            }
+            return Ok(());
+        }
         loop {
             match self.follow().await? {
                 Next::Campaign => {}
@@ -101,11 +119,11 @@ impl Drive {
         }
     }
 
-    fn now(&self) -> BootTime {
+    pub(super) fn now(&self) -> BootTime {
         self.io.etcd.clock.now()
     }
 
-    fn state(&self, state: ElectorState) {
+    pub(super) fn state(&self, state: ElectorState) {
         self.el.level.send_if_modified(|level| {
             let changed = level.state != state;
             level.state = state;
@@ -114,7 +132,7 @@ impl Drive {
     }
 
     /// Tells what the key shows.
-    fn look(&mut self) -> Result<Level> {
+    pub(super) fn look(&mut self) -> Result<Level> {
         let now = self.level.look().clone();
         if let Some(error) = now.error {
             return Err(error);
@@ -122,6 +140,9 @@ impl Drive {
         if now.synced {
             self.el.level.send_if_modified(|level| {
                 let leader = now.kv.as_deref().map(|kv| {
+                    if self.el.queue.is_some() {
+                        return protocol::queue_leader(kv);
+                    }
                     let mut leader = Leader::from_key(kv);
                     let before = level.leader.as_ref().filter(|before| before.create_revision == leader.create_revision);
                     leader.token = leader.token.or_else(|| before?.token);
@@ -173,6 +194,25 @@ impl Drive {
         }
     }
 
+    pub(super) fn is_closing(&self) -> bool {
+        !self.closing.is_empty()
+    }
+
+    /// Does somebody want a term, and does nothing speak against campaigning? And when to ask again, if nothing changes.
+    pub(super) fn may_stand(&mut self) -> (bool, Option<BootTime>) {
+        let now = self.now();
+        let wanted_until = self.wanted.borrow_and_update().until(self.el.options.ttl);
+        let (well_until, wrong) = {
+            let health = self.health.borrow_and_update();
+            (health.until(), health.wrong(now))
+        };
+        self.unhealthy(wrong);
+        let may = now < wanted_until && now < well_until && now >= self.not_before;
+        let next = [self.not_before, wanted_until, well_until].into_iter().filter(|at| *at > now).min();
+        // Nobody wants anything of it: no timer either.
+        (may, next.filter(|at| now < wanted_until && *at < BootTime(u64::MAX)))
+    }
+
     fn unhealthy(&self, why: Option<String>) {
         self.el.level.send_if_modified(|level| {
             let changed = level.unhealthy != why;
@@ -182,7 +222,7 @@ impl Drive {
     }
 
     /// True: it is to stop.
-    fn obey_without_a_term(&mut self, order: Option<Order>) -> bool {
+    pub(super) fn obey_without_a_term(&mut self, order: Option<Order>) -> bool {
         match order {
             Some(Order::Resign(told)) => {
                 let _ = told.send(Ok(()));
@@ -202,12 +242,20 @@ impl Drive {
         self.state(ElectorState::Campaigning);
         let lead = self.el.lead.shared.clone();
         let cancel = Cancel::default();
-        let (io, mut options, resets) = (self.io.clone(), self.el.options.campaign.clone(), lead.resets.since());
-        options.value.clone_from(&self.el.value.borrow());
+        let (io, options, resets) = (self.io.clone(), self.el.campaign_options(), lead.resets.since());
         let stopped = cancel.clone();
+        let shared = self.el.options.lease.as_ref().map(|claim| claim.lease.clone());
         let work = async move {
             let _running = lead.campaigning(&io).await?;
-            campaign(io, lead, options, None, resets, stopped).await
+            let lease = match shared {
+                Some(shared) => Some(shared.lease(&io).await?),
+                None => None,
+            };
+            let won = campaign(io, lead, options, lease.clone(), resets, stopped).await?;
+            if let (Some(term), Some(lease)) = (won.term(), lease) {
+                hold_until_released(term, lease);
+            }
+            Ok(won)
         };
         tokio::pin!(work);
         let mut wanted = self.el.wanted.subscribe();
@@ -241,7 +289,7 @@ impl Drive {
     }
 
     /// A cool-down, so that others win.
-    fn cool_down(&mut self) {
+    pub(super) fn cool_down(&mut self) {
         let pause = self.el.options.cool_down.unwrap_or(self.el.options.ttl / 5);
         self.not_before = self.now().after(pause);
     }
@@ -271,8 +319,10 @@ impl Drive {
             let well_until = health.borrow().until();
             self.unhealthy(wrong.clone());
             if wrong.is_some() {
-                // Its lease is not renewed any more: what is left of the term is for the holder to finish.
-                io.renewer.with(|machine, _| machine.set_renewing(term.lease.id(), false));
+                // Not renewed any more: what is left of the term is for the holder to finish.
+                if !term.lease_is_callers {
+                    io.renewer.with(|machine, _| machine.set_renewing(term.lease.id(), false));
+                }
                 self.drain(term, Reason::Unhealthy).await;
                 break None;
             }
@@ -353,7 +403,10 @@ impl Drive {
         if !self.el.withdraw() && self.el.is_held(term) && term.deadline.drain(reason) {
             release::announce(term);
             self.state(ElectorState::Draining);
-            let until = self.now().after(self.el.options.drain);
+            let mut until = self.now().after(self.el.options.drain);
+            if reason == Reason::Unhealthy {
+                until = until.min(term.deadline.at()); // a lease that others share is renewed all the same
+            }
             while self.el.is_held(term) && term.deadline.valid() && self.now() < until {
                 let left = until.min(term.deadline.at()).since(self.now());
                 tokio::select! {
@@ -386,11 +439,26 @@ impl Drive {
                 changed = state.changed() => if changed.is_err() {
                     return;
                 },
-                order = self.orders.recv() => if order.is_none() {
-                    return;
+                order = self.orders.recv() => match order {
+                    // The client closes.
+                    Some(Order::Close(told)) => {
+                        self.closing.push(told);
+                        return self.drain(term, Reason::Closed).await;
+                    }
+                    Some(_) => {}
+                    None => return,
                 },
                 () = self.closed.wait() => return,
             }
         }
     }
+}
+
+/// A shared lease lives as long as somebody holds it.
+fn hold_until_released(term: &Arc<TermShared>, lease: Lease) {
+    let term = term.clone();
+    tokio::task::spawn_local(async move {
+        term.released.wait().await;
+        drop(lease);
+    });
 }

@@ -6,6 +6,7 @@ mod drive;
 mod events;
 mod handing;
 mod health;
+mod queued;
 mod shared;
 mod term;
 
@@ -20,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::leadership::TermHandle;
 use crate::protocol::Leader;
 
-pub use builder::ElectorBuilder;
+pub use builder::{ElectorBuilder, Mode};
 pub use events::{ElectorEvent, ElectorEvents};
 pub use shared::ElectorState;
 pub use term::Term;
@@ -47,7 +48,7 @@ impl fmt::Debug for Elector {
 }
 
 impl Elector {
-    /// An elector for the single-key election of `key`, to be started with [`ElectorBuilder::start`].
+    /// An elector for the election of `key` (in a queue: its prefix), to be started with [`ElectorBuilder::start`].
     pub fn builder(client: &Client, key: impl Into<Vec<u8>>) -> ElectorBuilder {
         ElectorBuilder::new(client, key.into())
     }
@@ -166,7 +167,7 @@ impl Elector {
         ElectorEvents::new(&self.shared)
     }
 
-    /// The key of the election.
+    /// The key of the election, or a queue's prefix.
     #[must_use]
     pub fn key(&self) -> &[u8] {
         self.shared.lead.key()

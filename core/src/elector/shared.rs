@@ -13,7 +13,9 @@ use crate::client::Client;
 use crate::clock::BootTime;
 use crate::error::{Error, Reason, Result};
 use crate::leadership::Leadership;
+use crate::options::CampaignOptions;
 use crate::protocol::Leader;
+use crate::queue;
 use crate::term::TermShared;
 
 /// Where an elector's loop stands. Numbers are stable.
@@ -117,6 +119,8 @@ struct Slot {
 
 pub(super) struct Shared {
     pub(super) lead: Leadership,
+    /// In a queue, whose prefix is the key.
+    pub(super) queue: Option<Arc<queue::Shared>>,
     pub(super) options: ElectorOptions,
     pub(super) level: watch::Sender<Level>,
     orders: mpsc::UnboundedSender<Order>,
@@ -143,12 +147,17 @@ impl Wanted {
 }
 
 impl Shared {
-    pub(super) fn new(lead: Leadership, options: ElectorOptions) -> (Arc<Shared>, mpsc::UnboundedReceiver<Order>) {
+    pub(super) fn new(
+        lead: Leadership,
+        queue: Option<Arc<queue::Shared>>,
+        options: ElectorOptions,
+    ) -> (Arc<Shared>, mpsc::UnboundedReceiver<Order>) {
         let (orders, inbox) = mpsc::unbounded_channel();
         let health = if options.health.is_some() { Health::Unknown } else { Health::WellUntil(BootTime(u64::MAX)) };
         let shared = Shared {
             value: watch::Sender::new(options.campaign.value.clone()),
             lead,
+            queue,
             options,
             level: watch::Sender::new(Level::new()),
             orders,
@@ -166,6 +175,15 @@ impl Shared {
     /// The level, for whoever only looks; none in a forked child, where it may be locked for ever (S12).
     pub(super) fn level(&self) -> Option<Ref<'_, Level>> {
         (!self.client().forked()).then(|| self.level.borrow())
+    }
+
+    /// What the next campaign is made with.
+    pub(super) fn campaign_options(&self) -> CampaignOptions {
+        let value = self.value.borrow().clone();
+        CampaignOptions {
+            value,
+            ..self.options.campaign.clone()
+        }
     }
 
     fn slot(&self) -> MutexGuard<'_, Slot> {

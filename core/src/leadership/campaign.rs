@@ -71,6 +71,10 @@ impl Won {
     pub(crate) fn take(mut self) -> Option<Arc<TermShared>> {
         Some(self.0.take()?.1)
     }
+
+    pub(crate) fn term(&self) -> Option<&Arc<TermShared>> {
+        self.0.as_ref().map(|(_, term)| term)
+    }
 }
 
 impl Drop for Won {

@@ -15,7 +15,7 @@ use crate::protocol::{self, Guard, KeyValue};
 use crate::term::{Holding, LeaseShared, TermShared};
 
 /// The only campaign of this client for a key with a lease: two would share one registration, and both win (S7, S10).
-pub(super) struct Alone {
+pub(crate) struct Alone {
     io: Rc<Io>,
     of: (usize, Vec<u8>),
     /// Until the registration is used up nothing on the lease moves: its name is the lease's.
@@ -24,7 +24,7 @@ pub(super) struct Alone {
 
 impl Alone {
     /// Waits for the one before, as long as a call may take.
-    pub(super) async fn with(io: &Rc<Io>, lease: &Arc<LeaseShared>, key: &[u8]) -> Result<Alone> {
+    pub(crate) async fn with(io: &Rc<Io>, lease: &Arc<LeaseShared>, key: &[u8]) -> Result<Alone> {
         let of = (Arc::as_ptr(lease) as usize, key.to_vec());
         let until = tokio::time::Instant::now() + io.etcd.timeout;
         while !io.campaigns.borrow_mut().insert(of.clone()) {

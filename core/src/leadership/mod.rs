@@ -32,6 +32,7 @@ pub use events::{TermEvent, TermEvents};
 pub use guarded::GuardedTxn;
 pub use handle::TermHandle;
 pub(crate) use proclaim::proclaim;
+pub(crate) use giving_up::Alone;
 use history::History;
 pub use watch::WatchEnd;
 

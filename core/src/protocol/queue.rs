@@ -29,11 +29,11 @@ pub(crate) fn queue_mark_key(prefix: &[u8]) -> Vec<u8> {
 }
 
 /// A prefix that an election of the queue kind may have.
-pub(crate) fn check_queue_prefix(prefix: &[u8]) -> Result<()> {
-    keys::check_name("prefix", prefix)?;
+pub(crate) fn check_queue_prefix(argument: &str, prefix: &[u8]) -> Result<()> {
+    keys::check_name(argument, prefix)?;
     if prefix.ends_with(b"/") {
         return Err(Error::invalid(
-            "prefix",
+            argument,
             format!("{} ends in a slash; the candidates' keys add one", show(prefix)),
         ));
     }
@@ -170,12 +170,12 @@ mod tests {
     #[test]
     fn s13_queue_prefixes_are_checked_by_name() {
         for bad in ["", "a/", "a.resigned", "a.queue-resigned", "a.candidates/b"] {
-            match check_queue_prefix(bad.as_bytes()) {
+            match check_queue_prefix("prefix", bad.as_bytes()) {
                 Err(Error::InvalidArgument { argument, .. }) => assert_eq!(argument, "prefix", "{bad}"),
                 other => panic!("{bad}: {other:?}"),
             }
         }
-        check_queue_prefix(b"billing/workers").unwrap();
+        check_queue_prefix("prefix", b"billing/workers").unwrap();
     }
 
     /// As etcd's `concurrency.Election` and `etcdctl lock` write them: prefix, slash, lease in hex, unpadded.

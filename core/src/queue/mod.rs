@@ -18,6 +18,8 @@ use crate::protocol::{self, Key, KeyValue, Leader};
 use crate::release;
 use crate::term::TermShared;
 
+pub(crate) use place::{Stand, campaign};
+
 /// One election of the queue kind, `PREFIX/<lease>`: the candidate whose key was created first leads, each other one
 /// watches only its predecessor, and so a hand-over costs one read. On the wire it is etcd's own: it contends with
 /// `concurrency.Election` of etcd's Go client, `etcdctl elect` and `etcdctl lock`.
@@ -38,6 +40,8 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(client: &Client, prefix: Key, options: LeadershipOptions) -> Shared {
+        let any = protocol::queue_range(&prefix);
+        client.send(move |io| *io.etcd.any_key.borrow_mut() = any); // who may campaign here may read it
         Shared {
             client: client.clone(),
             prefix,
@@ -72,7 +76,7 @@ impl Election {
     /// `InvalidArgument` names the option; `Closed`, `Forked`.
     pub fn with_options(client: &Client, prefix: impl Into<Vec<u8>>, options: LeadershipOptions) -> Result<Election> {
         let prefix = prefix.into();
-        protocol::check_queue_prefix(&prefix)?;
+        protocol::check_queue_prefix("prefix", &prefix)?;
         options.validate()?;
         client.ensure_usable()?;
         Ok(Election {
@@ -102,7 +106,15 @@ impl Election {
         }
         step_down_margin(self.shared.options.step_down_margin, options.ttl, self.shared.client.validity())?;
         let queue = self.shared.clone();
-        let won = self.shared.client.run(move |io, cancel| place::campaign(io, queue, options, cancel)).await?;
+        let stand = move |io, cancel| {
+            let stand = Stand {
+                options,
+                lease: None,
+                delayed: Box::new(|| ()),
+            };
+            campaign(io, queue, stand, cancel)
+        };
+        let won = self.shared.client.run(stand).await?;
         let term = won.take().ok_or_else(|| Error::internal("a campaign was won without a term"))?;
         *self.shared.term() = Arc::downgrade(&term);
         Ok(Term::alone(term, self.shared.client.clone()))

@@ -6,23 +6,26 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tokio::task::{JoinError, JoinHandle};
+
 use super::Shared;
 use crate::error::{Error, Result, show};
-use crate::etcd::{Failure, Level, Proof, Reader};
+use crate::etcd::{Failure, Got, Level, Proof, Reader};
 use crate::io::{Cancel, Io};
-use crate::lease::Granting;
-use crate::leadership::next_id;
+use crate::lease::{Granting, Lease};
+use crate::leadership::{Alone, next_id};
 use crate::options::{CampaignOptions, DEFAULT_TAKEOVER_DELAY, step_down_margin, ttl_secs};
-use crate::protocol::{self, Guard, Key, QueueView};
+use crate::protocol::{self, Guard, Key, QueueView, TxnReply};
 use crate::release;
 use crate::resets::{Resets, Since};
+use crate::shared_lease::SharedLease;
 use crate::term::{Announced, Deadline, Holding, LeaseShared, Proclaimed, Release, TermShared};
 
 /// A term on its way to who waited for it. Dropped on the way, it is given up (S8).
-pub(super) struct Won(Option<(Arc<Shared>, Arc<TermShared>)>);
+pub(crate) struct Won(Option<(Arc<Shared>, Arc<TermShared>)>);
 
 impl Won {
-    pub(super) fn take(mut self) -> Option<Arc<TermShared>> {
+    pub(crate) fn take(mut self) -> Option<Arc<TermShared>> {
         Some(self.0.take()?.1)
     }
 }
@@ -39,7 +42,16 @@ impl Drop for Won {
     }
 }
 
-pub(super) async fn campaign(io: Rc<Io>, queue: Arc<Shared>, options: CampaignOptions, cancel: Cancel) -> Result<Won> {
+/// What a place in line is taken with.
+pub(crate) struct Stand {
+    pub(crate) options: CampaignOptions,
+    /// `None`: a lease of its own.
+    pub(crate) lease: Option<SharedLease>,
+    /// Told when it is first in line, and waits the takeover delay.
+    pub(crate) delayed: Box<dyn Fn()>,
+}
+
+pub(crate) async fn campaign(io: Rc<Io>, queue: Arc<Shared>, stand: Stand, cancel: Cancel) -> Result<Won> {
     let resets = Arc::<Resets>::default();
     let closed = Resets::since(&resets);
     let mut place = Place {
@@ -48,19 +60,24 @@ pub(super) async fn campaign(io: Rc<Io>, queue: Arc<Shared>, options: CampaignOp
         id: next_id(),
         resets,
         lease: None,
+        shared: None,
+        joining: None,
+        join_unknown: false,
+        create: None,
     };
     let outcome = tokio::select! {
-        outcome = place.run(&options, &closed) => outcome,
+        outcome = place.run(&stand, &closed) => outcome,
         () = cancel.wait() => Err(Error::cancelled("campaign", &queue.prefix)),
         () = closed.wait() => Err(Error::Closed),
     };
     match outcome {
         Ok(term) => {
             // The watch of its own key is the term's, for as long as that holds the key.
-            let (id, led) = (place.id, term.clone());
+            let (id, shared, led) = (place.id, place.shared.take(), term.clone());
             tokio::task::spawn_local(async move {
                 led.released.wait().await;
                 io.forget(id);
+                drop(shared);
             });
             Ok(Won(Some((queue, term))))
         }
@@ -76,12 +93,30 @@ pub(super) async fn campaign(io: Rc<Io>, queue: Arc<Shared>, options: CampaignOp
     }
 }
 
+/// How joining went.
+type Joined = std::result::Result<Got<TxnReply>, Failure>;
+
 struct Place {
     io: Rc<Io>,
     queue: Arc<Shared>,
     id: u64,
     resets: Arc<Resets>,
     lease: Option<Arc<LeaseShared>>,
+    /// With a shared lease: held until the own key is known to be gone.
+    shared: Option<OnShared>,
+    /// While the own key is being put: a place that is left waits for it.
+    joining: Option<JoinHandle<Joined>>,
+    /// The own key may have been put, or may still be.
+    join_unknown: bool,
+    /// The revision at which the own key was created.
+    create: Option<i64>,
+}
+
+/// A place's use of a shared lease.
+struct OnShared {
+    _lease: Lease,
+    /// Two places under one key would be one, and the key names the lease: it must not move.
+    _alone: Alone,
 }
 
 /// The queue as a look at it showed it.
@@ -91,15 +126,11 @@ struct Look {
 }
 
 impl Place {
-    async fn run(&mut self, options: &CampaignOptions, closed: &Since) -> Result<Arc<TermShared>> {
+    async fn run(&mut self, stand: &Stand, closed: &Since) -> Result<Arc<TermShared>> {
         let io = self.io.clone();
-        let mut granting = Granting::new(&io);
-        let lease = granting.grant(ttl_secs(options.ttl)?, self.queue.options.purpose.clone()).await?;
-        granting.keep();
-        self.lease = Some(lease.clone());
+        let options = &stand.options;
+        let lease = self.obtain_lease(stand).await?;
         let margin = step_down_margin(self.queue.options.step_down_margin, lease.ttl, io.validity)?;
-        // A key that names its lease cannot move to another.
-        lease.settled.store(u64::MAX, Ordering::Release);
         let own: Key = protocol::queue_key(&self.queue.prefix, lease.id()).into();
         let mut level = io.keep_watch(self.id, &own, &self.resets);
         let create = self.join(&lease, &own, &options.value).await?;
@@ -114,6 +145,7 @@ impl Place {
         let delay = self.queue.options.takeover_delay;
         let mut proof = Some(look.proof);
         if !resigned && !delay.is_zero() {
+            (stand.delayed)();
             self.wait_as_first(&lease, &holding, &mut level, delay).await?;
             proof = None; // one that was begun when the delay ended
         }
@@ -146,13 +178,53 @@ impl Place {
         }
     }
 
-    /// The revision at which the own key was created. Safe to repeat: the key names the lease, and that is new.
-    async fn join(&self, lease: &LeaseShared, own: &Key, value: &[u8]) -> Result<i64> {
+    async fn obtain_lease(&mut self, stand: &Stand) -> Result<Arc<LeaseShared>> {
+        let lease = match &stand.lease {
+            Some(shared) => {
+                let lease = shared.lease(&self.io).await?;
+                let own = protocol::queue_key(&self.queue.prefix, lease.id());
+                let alone = Alone::with(&self.io, lease.shared(), &own).await?;
+                let granted = lease.shared().clone();
+                self.shared = Some(OnShared { _lease: lease, _alone: alone });
+                granted
+            }
+            None => {
+                let mut granting = Granting::new(&self.io);
+                let secs = ttl_secs(stand.options.ttl)?;
+                let granted = granting.grant(secs, self.queue.options.purpose.clone()).await?;
+                granting.keep();
+                // A key that names its lease cannot move to another.
+                granted.settled.store(u64::MAX, Ordering::Release);
+                granted
+            }
+        };
+        self.lease = Some(lease.clone());
+        Ok(lease)
+    }
+
+    /// The revision at which the own key was created. Safe to repeat: the key names the lease, and nobody else uses that
+    /// for this queue until the key is known to be gone.
+    async fn join(&mut self, lease: &LeaseShared, own: &Key, value: &[u8]) -> Result<i64> {
+        let (io, key) = (self.io.clone(), own.clone());
         let txn = protocol::join(&self.queue.prefix, lease.id(), value);
-        let got = self.io.etcd.txn(self.io.etcd.repeatable("joining the queue", own), &txn).await;
-        let got = got.map_err(Failure::into_error)?;
-        protocol::joined(lease.id(), &got.body)
-            .ok_or_else(|| Error::unavailable(format!("{} is another's", show(own))))
+        // A task of its own: who leaves must know what has become of it.
+        let joining = tokio::task::spawn_local(async move {
+            io.etcd.txn(io.etcd.repeatable("joining the queue", &key), &txn).await
+        });
+        let joined = self.joining.insert(joining).await;
+        self.joining = None;
+        let joined = self.note_join(lease, joined);
+        joined.map_err(Failure::into_error)?;
+        self.create.ok_or_else(|| Error::unavailable(format!("{} is another's", show(own))))
+    }
+
+    fn note_join(&mut self, lease: &LeaseShared, joined: std::result::Result<Joined, JoinError>) -> Joined {
+        let joined = joined.unwrap_or_else(|_| Err(Failure::Unknown("a join ended without an answer".to_owned())));
+        match &joined {
+            Ok(got) => self.create = protocol::joined(lease.id(), &got.body),
+            Err(failure) => self.join_unknown = matches!(failure, Failure::Unknown(_)),
+        }
+        joined
     }
 
     async fn look(&self, guard: &Guard) -> Result<Look> {
@@ -285,7 +357,7 @@ impl Place {
             value: options.value.clone(),
             proclaimed: Proclaimed::default(),
             lease: lease.clone(),
-            lease_is_callers: false,
+            lease_is_callers: self.shared.is_some(),
             may_mark: true,
             deadline: Deadline::start(self.io.slot()?, clock, margin, deadline),
             state: Announced::leading(),
@@ -296,13 +368,63 @@ impl Place {
         Ok(term)
     }
 
-    /// Leaves the queue: the own key goes with its lease.
-    async fn leave(self) {
+    /// Leaves the queue: the own key goes with its lease, or by itself if that is shared.
+    async fn leave(mut self) {
         self.io.forget(self.id);
-        let Some(lease) = self.lease else { return };
+        let Some(lease) = self.lease.take() else { return };
+        if self.shared.is_some() {
+            return self.leave_shared(&lease).await;
+        }
         if !lease.closed.swap(true, Ordering::AcqRel) {
             lease.deadline.end(crate::Reason::Resigned);
             let _ = self.io.retired(lease).await;
         }
+    }
+
+    /// The lease goes on, the key must not: deleted until that is known (S7, S8).
+    async fn leave_shared(&mut self, lease: &LeaseShared) {
+        let own: Key = protocol::queue_key(&self.queue.prefix, lease.id()).into();
+        if let Some(joining) = self.joining.take() {
+            let joined = joining.await;
+            let _ = self.note_join(lease, joined); // nobody waits for the place any more
+        }
+        let unknown = self.join_unknown;
+        if unknown {
+            // Absent proves nothing while the put can still arrive: nobody joins with this lease again, and the key is
+            // looked for as long as it lives.
+            lease.tainted.store(true, Ordering::Release);
+        }
+        while (unknown || self.create.is_some()) && lease.deadline.valid() {
+            let gone = match self.create {
+                Some(create) => self.delete(&own, create, lease.id()).await,
+                None => {
+                    let read = self.io.etcd.read("leaving the queue", &own, &protocol::get([&*own])).await;
+                    let found = read.ok().and_then(|got| got.body.kvs(0).first().cloned());
+                    self.create = found.filter(|kv| kv.lease == lease.id()).map(|kv| kv.create_revision);
+                    false
+                }
+            };
+            if gone {
+                self.create = None;
+            } else if self.create.is_none() {
+                tokio::time::sleep(lease.ttl / 10).await;
+            } else {
+                tokio::time::sleep(Duration::from_millis(20 + self.io.etcd.random(20))).await;
+            }
+        }
+        if self.create.is_some() {
+            lease.tainted.store(true, Ordering::Release);
+        }
+    }
+
+    /// True when the own key is known to be gone. A place is never moved or written again: no MOD is compared.
+    async fn delete(&self, own: &Key, create: i64, lease: i64) -> bool {
+        let guard = Guard {
+            key: own.clone(),
+            create,
+            lease,
+        };
+        let ask = self.io.etcd.repeatable("leaving the queue", own);
+        self.io.etcd.txn(ask, &protocol::surrender(&guard)).await.is_ok()
     }
 }

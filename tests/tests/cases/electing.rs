@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use leadership_core::{Elector, ElectorEvent, ElectorState, Error, Op, Reason, Term};
+use etcd_client::proto::PbKeyValue;
+use leadership_core::{Elector, ElectorBuilder, ElectorEvent, ElectorState, Error, Mode, Op, Reason, Term};
 use leadership_testkit::Method;
 use leadership_tests::both_worlds;
 use leadership_tests::etcd::Version;
@@ -15,32 +16,74 @@ const TTL: Duration = Duration::from_secs(3);
 /// A stream that fell silent is found out after 12 s, and keys are read again every 18 s at the latest (S11).
 const BOUND: Duration = Duration::from_secs(30);
 
-fn elector(peer: &Peer, value: &str) -> Elector {
-    Elector::builder(&peer.client, "k").value(value).ttl(TTL).start().unwrap()
+/// Makes the tests of one case: in both kinds of election under virtual time, the single key on a real etcd.
+macro_rules! both_kinds {
+    ($case:ident, $simulated:ident, $queue:ident, $live:ident on $version:ident) => {
+        #[test]
+        fn $simulated() {
+            simulated(|world| Box::pin($case(world, Mode::SingleKey)));
+        }
+
+        #[test]
+        fn $queue() {
+            simulated(|world| Box::pin($case(world, Mode::Queue)));
+        }
+
+        #[test]
+        fn $live() {
+            live(Version::$version, |world| Box::pin($case(world, Mode::SingleKey)));
+        }
+    };
+}
+
+fn builder(peer: &Peer, mode: Mode, value: &str) -> ElectorBuilder {
+    Elector::builder(&peer.client, "k").mode(mode).value(value).ttl(TTL)
+}
+
+fn elector(peer: &Peer, mode: Mode, value: &str) -> Elector {
+    builder(peer, mode, value).start().unwrap()
 }
 
 async fn next(elector: &Elector) -> Term {
     tokio::time::timeout(BOUND, elector.next_term()).await.expect("a term within the bound").unwrap().expect("not closed")
 }
 
-async fn value_of(world: &World) -> Option<Vec<u8>> {
-    world.get("k").await.map(|kv| kv.value)
+/// The election's key as etcd holds it; in a queue the oldest.
+async fn held(world: &World, mode: Mode) -> Option<PbKeyValue> {
+    if mode == Mode::SingleKey {
+        return world.get("k").await;
+    }
+    let mut places = Vec::new();
+    for key in world.keys("k/").await {
+        places.extend(world.get(&key).await);
+    }
+    places.into_iter().min_by_key(|kv| kv.create_revision)
+}
+
+async fn value_of(world: &World, mode: Mode) -> Option<Vec<u8>> {
+    held(world, mode).await.map(|kv| kv.value)
+}
+
+/// A stranger deletes the leader's key.
+async fn take_away(world: &World, mode: Mode) {
+    let key = held(world, mode).await.expect("somebody leads").key;
+    world.delete(&String::from_utf8(key).unwrap()).await;
 }
 
 /// Nothing campaigns before somebody wants a term; then one term after the other, each with a larger token.
-async fn a_term_for_whoever_wants_one(world: &World) {
+async fn a_term_for_whoever_wants_one(world: &World, mode: Mode) {
     let peer = world.peer(1);
-    let elector = elector(&peer, "one");
+    let elector = elector(&peer, mode, "one");
     world.pass(Duration::from_secs(2)).await;
-    assert_eq!((value_of(world).await, elector.state()), (None, ElectorState::Follower));
+    assert_eq!((value_of(world, mode).await, elector.state()), (None, ElectorState::Follower));
     let term = next(&elector).await;
     assert!(term.is_valid() && elector.is_leader() && elector.state() == ElectorState::Leading);
     assert_eq!(elector.current().map(|view| view.token()), Some(term.token()));
-    assert_eq!(value_of(world).await, Some(b"one".to_vec()));
+    assert_eq!(value_of(world, mode).await, Some(b"one".to_vec()));
     world.pass(3 * TTL).await;
     assert!(term.is_valid(), "it is kept without a word");
     let token = term.token();
-    world.delete("k").await;
+    take_away(world, mode).await;
     assert_eq!(term.lost().await, Reason::KeyDeleted);
     assert!(!elector.is_leader());
     // The term that was lost is still held: the next one does not wait for that.
@@ -49,86 +92,86 @@ async fn a_term_for_whoever_wants_one(world: &World) {
     drop(term);
     assert!(again.is_valid(), "an old term's end is its own");
     again.resign().await.unwrap();
-    assert_eq!(value_of(world).await, None);
+    assert_eq!(value_of(world, mode).await, None);
     elector.close().await.unwrap();
     assert_eq!(world.leases().await, [0; 0], "nothing is left");
 }
 
-both_worlds!(a_term_for_whoever_wants_one, s8_a_term_for_whoever_wants_one, s8_elector_live on V3_7);
+both_kinds!(a_term_for_whoever_wants_one, s8_a_term_for_whoever_wants_one, s8_queue_a_term_for_whoever_wants_one, s8_elector_live on V3_7);
 
 /// A waiter does not keep its elector alive, and hears of its end; at the end of a process nobody lets go of a term, and
 /// the drain has an end of its own.
-async fn waiters_and_holders_that_are_left(world: &World) {
+async fn waiters_and_holders_that_are_left(world: &World, mode: Mode) {
     let peer = world.peer(1);
-    let other = elector(&peer, "other");
+    let other = elector(&peer, mode, "other");
     let waiting = other.next_term();
-    let first = elector(&world.peer(2), "first");
+    let first = elector(&world.peer(2), mode, "first");
     let held = next(&first).await;
     drop(other);
     let none = tokio::time::timeout(BOUND, waiting).await.expect("the end of the wait").unwrap();
     assert!(none.is_none(), "an elector that is gone has no term to give");
     drop((first, held));
 
-    let second = elector(&peer, "second");
+    let second = elector(&peer, mode, "second");
     let held = next(&second).await;
     let closing = peer.client.close_within(Duration::from_millis(300));
     assert_eq!(held.lost().await, Reason::Closed);
     tokio::time::timeout(TTL / 2, closing).await.expect("no drain of 10 s").unwrap();
     assert!(!held.is_valid());
-    assert_eq!(value_of(world).await, None, "it is released all the same");
+    assert_eq!(value_of(world, mode).await, None, "it is released all the same");
     let again = held.let_go().await;
     assert!(again.is_ok() || again == Err(Error::Closed), "{again:?}");
 }
 
 #[test]
 fn case_40_waiters_and_holders_that_are_left() {
-    simulated(|world| Box::pin(waiters_and_holders_that_are_left(world)));
+    simulated(|world| Box::pin(waiters_and_holders_that_are_left(world, Mode::SingleKey)));
 }
 
 /// Case 34: an orderly end is told at once and drained: renewed until the holder lets go, however long after the TTL;
 /// then the key goes with the mark, and the other leads without a delay.
-async fn work_is_drained_before_the_key_goes(world: &World) {
+async fn work_is_drained_before_the_key_goes(world: &World, mode: Mode) {
     let (one, two) = (world.peer(1), world.peer(2));
-    let (first, second) = (elector(&one, "one"), elector(&two, "two"));
+    let (first, second) = (elector(&one, mode, "one"), elector(&two, mode, "two"));
     let term = next(&first).await;
     let (resigned, ()) = tokio::join!(first.resign(), async {
         assert_eq!(term.lost().await, Reason::Resigned);
         assert_eq!(first.state(), ElectorState::Draining);
         world.pass(2 * TTL).await;
         assert!(term.is_valid() && term.is_lost(), "authority to finish");
-        assert_eq!(value_of(world).await, Some(b"one".to_vec()), "nobody follows while it works");
+        assert_eq!(value_of(world, mode).await, Some(b"one".to_vec()), "nobody follows while it works");
         drop(term);
     });
     resigned.unwrap();
-    assert_ne!(value_of(world).await, Some(b"one".to_vec()));
+    assert_ne!(value_of(world, mode).await, Some(b"one".to_vec()));
     let began = tokio::time::Instant::now();
     let next = next(&second).await;
     assert!(next.is_valid());
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
 }
 
-both_worlds!(work_is_drained_before_the_key_goes, case_34_work_is_drained_before_the_key_goes, case_34_drain_live on V3_7);
+both_kinds!(work_is_drained_before_the_key_goes, case_34_work_is_drained_before_the_key_goes, case_34_queue_work_is_drained_before_the_key_goes, case_34_drain_live on V3_7);
 
 /// A drain ends with its timeout, with the key, and with the term of a holder that was cut off.
-async fn a_drain_has_an_end(world: &World) {
+async fn a_drain_has_an_end(world: &World, mode: Mode) {
     let peer = world.peer(1);
-    let short = Elector::builder(&peer.client, "k").ttl(TTL).drain_timeout(Duration::from_secs(1)).start().unwrap();
+    let short = builder(&peer, mode, "short").drain_timeout(Duration::from_secs(1)).start().unwrap();
     let term = next(&short).await;
     short.close().await.unwrap();
     assert!(!term.is_valid(), "the drain timeout has passed");
-    assert_eq!((term.lost_reason(), value_of(world).await), (Some(Reason::Closed), None));
+    assert_eq!((term.lost_reason(), value_of(world, mode).await), (Some(Reason::Closed), None));
     assert!(short.next_term().await.unwrap().is_none(), "closed");
 
-    let second = elector(&peer, "two");
+    let second = elector(&peer, mode, "two");
     let term = next(&second).await;
     let (closed, ()) = tokio::join!(second.close(), async {
         term.lost().await;
-        world.delete("k").await;
+        take_away(world, mode).await;
         world.until("the key went while it was drained", async || !term.is_valid()).await;
     });
     closed.unwrap();
 
-    let third = elector(&peer, "three");
+    let third = elector(&peer, mode, "three");
     let term = next(&third).await;
     let (_, ()) = tokio::join!(third.close(), async {
         term.lost().await;
@@ -139,12 +182,12 @@ async fn a_drain_has_an_end(world: &World) {
     });
 }
 
-both_worlds!(a_drain_has_an_end, s9_a_drain_has_an_end, s9_drain_end_live on V3_4);
+both_kinds!(a_drain_has_an_end, s9_a_drain_has_an_end, s9_queue_a_drain_has_an_end, s9_drain_end_live on V3_4);
 
 /// A term that came for nobody waits one TTL for somebody, and is then resigned; a caller in time gets it.
-async fn a_term_that_nobody_took(world: &World) {
+async fn a_term_that_nobody_took(world: &World, mode: Mode) {
     let peer = world.peer(1);
-    let elector = elector(&peer, "one");
+    let elector = elector(&peer, mode, "one");
     for takes in [true, false] {
         let waiting = tokio::time::timeout(Duration::from_micros(1), elector.next_term()).await;
         assert!(waiting.is_err(), "too soon for a term");
@@ -157,20 +200,20 @@ async fn a_term_that_nobody_took(world: &World) {
         } else {
             let left = world.until_within(TTL + Duration::from_secs(1), "resigned", async || !elector.is_leader()).await;
             assert!(left > TTL / 2, "{left:?}");
-            world.until("the key is gone", async || value_of(world).await.is_none()).await;
+            world.until("the key is gone", async || value_of(world, mode).await.is_none()).await;
             // And nobody wants one any more.
             world.pass(2 * TTL).await;
-            assert_eq!(value_of(world).await, None);
+            assert_eq!(value_of(world, mode).await, None);
         }
     }
 }
 
-both_worlds!(a_term_that_nobody_took, s8_a_term_that_nobody_took, s8_untaken_term_live on V3_7);
+both_kinds!(a_term_that_nobody_took, s8_a_term_that_nobody_took, s8_queue_a_term_that_nobody_took, s8_untaken_term_live on V3_7);
 
 /// Case 37: one loss for each election, in order, whatever is made of the key; none for a candidate that never led.
-async fn one_loss_for_each_election(world: &World) {
+async fn one_loss_for_each_election(world: &World, mode: Mode) {
     let (one, two) = (world.peer(1), world.peer(2));
-    let (first, second) = (elector(&one, "one"), elector(&two, "two"));
+    let (first, second) = (elector(&one, mode, "one"), elector(&two, mode, "two"));
     let (mut events, mut others) = (first.events(), second.events());
     // The other takes its turns, and gives each up at once.
     let waiting = tokio::task::spawn_local(async move { while let Ok(Some(term)) = second.next_term().await { drop(term) } });
@@ -179,11 +222,11 @@ async fn one_loss_for_each_election(world: &World) {
         let term = next(&first).await;
         tokens.push(term.token());
         if round == 1 {
-            world.delete("k").await;
+            take_away(world, mode).await;
             term.lost().await;
         }
         drop(term);
-        world.until("released", async || value_of(world).await != Some(b"one".to_vec())).await;
+        world.until("released", async || value_of(world, mode).await != Some(b"one".to_vec())).await;
     }
     first.close().await.unwrap();
     let (mut leading, mut seen) = (None, Vec::new());
@@ -220,21 +263,21 @@ async fn one_loss_for_each_election(world: &World) {
     }
 }
 
-both_worlds!(one_loss_for_each_election, case_37_one_loss_for_each_election, case_37_elector_live on V3_7);
+both_kinds!(one_loss_for_each_election, case_37_one_loss_for_each_election, case_37_queue_one_loss_for_each_election, case_37_elector_live on V3_7);
 
 /// Case 35: closed in each of its states: while nobody wants anything, while it follows, campaigns, leads.
-async fn closed_in_each_state(world: &World) {
+async fn closed_in_each_state(world: &World, mode: Mode) {
     let (one, two) = (world.peer(1), world.peer(2));
-    let idle = elector(&one, "idle");
+    let idle = elector(&one, mode, "idle");
     idle.close().await.unwrap();
     idle.close().await.unwrap();
     assert!(idle.next_term().await.unwrap().is_none());
     assert_eq!(idle.state(), ElectorState::Stopped);
     assert_eq!(idle.health(), Err(Error::Closed));
 
-    let leader = elector(&two, "leader");
+    let leader = elector(&two, mode, "leader");
     let term = next(&leader).await;
-    let follower = elector(&one, "follower");
+    let follower = elector(&one, mode, "follower");
     let (none, ()) = tokio::join!(follower.next_term(), async {
         world.until("it has seen who leads", async || follower.leader().is_some_and(|leader| leader.value == b"leader")).await;
         follower.close().await.unwrap();
@@ -243,7 +286,7 @@ async fn closed_in_each_state(world: &World) {
     drop(term);
     leader.close().await.unwrap();
 
-    let campaigning = elector(&one, "campaigning");
+    let campaigning = elector(&one, mode, "campaigning");
     let held = one.faults.hold(Method::LeaseGrant, 1);
     let (none, ()) = tokio::join!(campaigning.next_term(), async {
         held.reached().await;
@@ -252,18 +295,18 @@ async fn closed_in_each_state(world: &World) {
         closed.unwrap();
     });
     assert!(none.unwrap().is_none());
-    world.until("nothing is left", async || world.leases().await.is_empty() && value_of(world).await.is_none()).await;
+    world.until("nothing is left", async || world.leases().await.is_empty() && value_of(world, mode).await.is_none()).await;
 
-    let dropped = elector(&one, "dropped");
+    let dropped = elector(&one, mode, "dropped");
     let term = next(&dropped).await;
     drop(dropped);
     world.pass(2 * TTL).await;
     assert!(term.is_valid(), "a term outlives its elector");
     drop(term);
-    world.until("and is released with its holder", async || value_of(world).await.is_none()).await;
+    world.until("and is released with its holder", async || value_of(world, mode).await.is_none()).await;
 
     // The client's end drains first: under authority, with etcd at hand.
-    let last = elector(&one, "last");
+    let last = elector(&one, mode, "last");
     let term = next(&last).await;
     let (closed, ()) = tokio::join!(one.client.close(), async {
         assert_eq!(term.lost().await, Reason::Closed);
@@ -273,16 +316,16 @@ async fn closed_in_each_state(world: &World) {
     });
     closed.unwrap();
     assert!(last.next_term().await.unwrap().is_none());
-    assert!(world.get("last words").await.is_some() && value_of(world).await.is_none());
+    assert!(world.get("last words").await.is_some() && value_of(world, mode).await.is_none());
 }
 
-both_worlds!(closed_in_each_state, case_35_closed_in_each_state, case_35_elector_live on V3_7);
+both_kinds!(closed_in_each_state, case_35_closed_in_each_state, case_35_queue_closed_in_each_state, case_35_elector_live on V3_7);
 
 /// What passes is waited for: etcd away at the start, and in the middle of a term.
-async fn etcd_comes_and_goes(world: &World) {
+async fn etcd_comes_and_goes(world: &World, mode: Mode) {
     let peer = world.peer(1);
     peer.faults.refuse(Method::Any, 5);
-    let elector = elector(&peer, "one");
+    let elector = elector(&peer, mode, "one");
     let term = next(&elector).await;
     peer.faults.hang(Method::Any);
     peer.faults.silence_streams(Method::LeaseKeepAlive);
@@ -295,12 +338,12 @@ async fn etcd_comes_and_goes(world: &World) {
     assert!(again.token() > term.token() && elector.health().is_ok());
 }
 
-both_worlds!(etcd_comes_and_goes, s8_etcd_comes_and_goes, s8_etcd_away_live on V3_7);
+both_kinds!(etcd_comes_and_goes, s8_etcd_comes_and_goes, s8_queue_etcd_comes_and_goes, s8_etcd_away_live on V3_7);
 
 /// `run`: the body is dropped with the loss and begun again with the next term; when it returns, the term is resigned.
-async fn a_body_for_each_term(world: &World) {
+async fn a_body_for_each_term(world: &World, mode: Mode) {
     let peer = world.peer(1);
-    let elector = elector(&peer, "one");
+    let elector = elector(&peer, mode, "one");
     let mut begun = 0;
     let outcome = elector
         .run(|term| {
@@ -308,7 +351,7 @@ async fn a_body_for_each_term(world: &World) {
             let round = begun;
             async move {
                 if round < 3 {
-                    world.delete("k").await;
+                    take_away(world, mode).await;
                     std::future::pending::<()>().await;
                 }
                 term.token()
@@ -318,10 +361,10 @@ async fn a_body_for_each_term(world: &World) {
         .unwrap();
     assert_eq!(begun, 3);
     assert!(outcome.is_some());
-    assert_eq!(value_of(world).await, None);
+    assert_eq!(value_of(world, mode).await, None);
 }
 
-both_worlds!(a_body_for_each_term, s9_a_body_for_each_term, s9_run_live on V3_7);
+both_kinds!(a_body_for_each_term, s9_a_body_for_each_term, s9_queue_a_body_for_each_term, s9_run_live on V3_7);
 
 const WELL: u8 = 0;
 const ILL: u8 = 1;
@@ -354,7 +397,7 @@ async fn a_health_check_that_fails_or_hangs(world: &World) {
         let reason = tokio::time::timeout(Duration::from_secs(2), term.lost()).await.expect("lost in time");
         assert_eq!(reason, Reason::Unhealthy);
         drop(term);
-        world.until("released", async || value_of(world).await.is_none()).await;
+        world.until("released", async || value_of(world, Mode::SingleKey).await.is_none()).await;
     }
     mode.store(WELL, Ordering::Release);
 }
