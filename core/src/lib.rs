@@ -28,11 +28,13 @@ mod dispatch;
 mod elector;
 mod error;
 mod etcd;
+mod handing;
 mod io;
 mod leadership;
 mod lease;
 mod moving;
 mod observer;
+mod operator;
 mod options;
 mod pages;
 mod participant;
@@ -51,12 +53,14 @@ pub use blocking::{CancelToken, Interrupted, block_on};
 pub use client::{Client, Ended};
 pub use clock::{BootTime, Clock, VirtualClock};
 pub use dispatch::Dispatcher;
-pub use elector::{Calling, Elector, ElectorBuilder, ElectorEvent, ElectorEvents, ElectorState, Mode, Term};
+pub use elector::{Elector, ElectorBuilder, ElectorEvent, ElectorEvents, ElectorState, Mode, Term};
 pub use error::{Error, Reason, Result};
 pub use etcd::Wire;
+pub use handing::Successor;
 pub use leadership::{GuardedTxn, Leadership, TermEvent, TermEvents, TermHandle, WatchEnd};
 pub use lease::Lease;
 pub use observer::{Observed, Observer};
+pub use operator::Operator;
 pub use options::{
     CampaignOptions, ClientOptions, DEFAULT_CAMPAIGN_WINDOW, DEFAULT_DRIFT_PPM, DEFAULT_REQUEST_TIMEOUT, DEFAULT_REREAD,
     DEFAULT_TAKEOVER_DELAY, DEFAULT_TTL, LeadershipOptions, SAFETY_MARGIN,

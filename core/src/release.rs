@@ -12,7 +12,7 @@ use crate::error::{Error, Reason, Result, show};
 use crate::etcd::{Ask, Failure};
 use crate::io::Io;
 use crate::protocol::{self, Leader};
-use crate::term::{Released, TermShared, TermState};
+use crate::term::{LeaseShared, Released, TermShared, TermState};
 
 /// Tells that a term is lost, once.
 pub(crate) fn announce(term: &TermShared) {
@@ -30,8 +30,18 @@ pub(crate) fn lost(io: &Rc<Io>, term: &Arc<TermShared>) {
     if !term.released.begin() {
         return;
     }
+    unhook(io, term);
+    release_in_background(io, term);
+}
+
+/// Nothing extends a term any more, and nothing that happens to its key concerns it.
+pub(crate) fn unhook(io: &Io, term: &TermShared) {
     io.renewer.with(|machine, _| machine.remove_term(term.id));
     io.watcher.with(|machine, _, _| machine.unbind(term));
+}
+
+/// For whoever has [begun](crate::term::Release::begin) it.
+pub(crate) fn release_in_background(io: &Rc<Io>, term: &Arc<TermShared>) {
     let releasing = io.releasing();
     let io = io.clone();
     let term = term.clone();
@@ -79,23 +89,36 @@ async fn release(io: &Rc<Io>, term: &Arc<TermShared>) -> Released {
         Some(Reason::Overwritten) => Released::Anothers,
         _ => delete_own(io, term).await,
     };
-    // Not seen deleted: whoever holds the key now may hand it back with the same CREATE, and on this lease the guard of
-    // the term that has ended would pass again (S10, case 59).
-    if released == Released::LeftToLease || matches!(reason, Some(Reason::Overwritten | Reason::GuardFailed)) {
-        lease.tainted.store(true, Ordering::Release);
-    }
-    if term.lease_is_callers || lease.closed.swap(true, Ordering::AcqRel) {
+    if released != Released::LeftToLease {
+        let_lease_go(io, term);
         return released;
     }
-    lease.deadline.end(reason.unwrap_or(Reason::Closed));
-    if reason == Some(Reason::ClusterChanged) {
-        io.renewer.with(|machine, _| lease.ids().for_each(|id| machine.remove(id))); // the other cluster knows nothing of it
-    } else if released != Released::LeftToLease {
-        io.retire(lease.clone()); // with the key gone nobody waits for the revoke
-    } else if io.retired(lease.clone()).await.is_ok() {
+    term.taint_lease();
+    if let Some(lease) = close_lease(term)
+        && io.retired(lease).await.is_ok()
+    {
         return Released::Yes; // it is what freed the key
     }
     released
+}
+
+/// The term's own lease, if it is to be revoked and nobody is at it.
+fn close_lease(term: &TermShared) -> Option<Arc<LeaseShared>> {
+    if term.lease_is_callers || term.lease.closed.swap(true, Ordering::AcqRel) {
+        return None;
+    }
+    term.lease.deadline.end(term.deadline.lost().unwrap_or(Reason::Closed));
+    Some(term.lease.clone())
+}
+
+/// Nothing of the term's hangs on its own lease any more: nobody waits for the revoke.
+pub(crate) fn let_lease_go(io: &Rc<Io>, term: &TermShared) {
+    let Some(lease) = close_lease(term) else { return };
+    if term.deadline.lost() == Some(Reason::ClusterChanged) {
+        io.renewer.with(|machine, _| lease.ids().for_each(|id| machine.remove(id))); // the other cluster knows nothing of it
+    } else {
+        io.retire(lease);
+    }
 }
 
 /// Deletes the ended term's own key, with the mark, until it is known to be gone: absent, another's, or deleted by us
@@ -118,7 +141,7 @@ async fn delete_own(io: &Rc<Io>, term: &Arc<TermShared>) -> Released {
                 Some(kv) if term.holding.holds(Some(kv)) => term.holding.adopt(kv),
                 Some(kv) => {
                     if kv.create_revision == guard.create {
-                        term.lease.tainted.store(true, Ordering::Release);
+                        term.taint_lease();
                     }
                     return Released::Anothers;
                 }

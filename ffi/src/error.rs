@@ -84,10 +84,6 @@ pub struct leadership_error {
 impl leadership_error {
     /// An error that is C's from now on.
     pub(crate) fn give(error: &Error) -> *mut leadership_error {
-        give(leadership_error::of(error))
-    }
-
-    pub(crate) fn of(error: &Error) -> leadership_error {
         let mut given = leadership_error {
             code: error.code(),
             reason: LEADERSHIP_REASON_NONE,
@@ -113,7 +109,7 @@ impl leadership_error {
             Error::ClusterChanged { member, .. } => given.detail = Some(c_text(member)),
             _ => {}
         }
-        given
+        give(given)
     }
 
     fn detail(&self, code: u32) -> *const c_char {

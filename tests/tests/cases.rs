@@ -48,6 +48,8 @@ mod input;
 mod moving;
 #[path = "cases/reaching.rs"]
 mod reaching;
+#[path = "cases/operating.rs"]
+mod operating;
 #[path = "cases/proclaiming.rs"]
 mod proclaiming;
 #[path = "cases/process.rs"]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::health::Health;
+use super::pausing::Pausing;
 use super::shared::{ElectorState, Order, Shared, Wanted};
 use crate::clock::BootTime;
 use crate::error::{Error, Reason, Result, show};
@@ -42,7 +43,9 @@ pub(super) async fn drive(io: Rc<Io>, el: Arc<Shared>, orders: mpsc::UnboundedRe
         closing: Vec::new(),
         released: Ok(()),
     };
+    let pausing = Pausing::watch(&drive.io, &el);
     let ended = drive.run().await;
+    drop(pausing);
     drive.io.loops.borrow_mut().remove(&el.lead.shared.id);
     el.client().end_loop();
     if let Err(error) = &ended {
@@ -59,7 +62,7 @@ pub(super) async fn drive(io: Rc<Io>, el: Arc<Shared>, orders: mpsc::UnboundedRe
 }
 
 /// What the loop does next.
-enum Next {
+pub(super) enum Next {
     /// The key is vacant and nothing speaks against taking it.
     Campaign,
     /// Closed in order.
@@ -144,8 +147,12 @@ impl Drive {
                         return protocol::queue_leader(kv);
                     }
                     let mut leader = Leader::from_key(kv);
-                    let before = level.leader.as_ref().filter(|before| before.create_revision == leader.create_revision);
-                    leader.token = leader.token.or_else(|| before?.token);
+                    let own = level.term.as_ref().filter(|term| term.holding.holds(Some(kv)));
+                    // A hand-over keeps CREATE, and never LEASE; a move keeps the token.
+                    let before = level.leader.as_ref().filter(|before| {
+                        (before.create_revision, before.lease) == (leader.create_revision, leader.lease)
+                    });
+                    leader.token = own.map(|term| term.token).or(leader.token).or_else(|| before?.token);
                     leader
                 });
                 let changed = !level.heard || level.leader != leader;
@@ -159,10 +166,10 @@ impl Drive {
 
     /// Until the key is vacant, somebody wants a term, and nothing speaks against campaigning.
     async fn follow(&mut self) -> Result<Next> {
-        self.state(ElectorState::Follower);
         let mut wanted = self.el.wanted.subscribe();
         let mut health = self.el.health.subscribe();
         loop {
+            self.state(self.resting());
             let key = self.look()?;
             let now = self.now();
             let wanted_until = wanted.borrow_and_update().until(self.el.options.ttl);
@@ -213,6 +220,11 @@ impl Drive {
         (may, next.filter(|at| now < wanted_until && *at < BootTime(u64::MAX)))
     }
 
+    /// The state of an elector that does not campaign.
+    pub(super) fn resting(&self) -> ElectorState {
+        if self.el.wanted.borrow().paused { ElectorState::Paused } else { ElectorState::Follower }
+    }
+
     fn unhealthy(&self, why: Option<String>) {
         self.el.level.send_if_modified(|level| {
             let changed = level.unhealthy != why;
@@ -226,6 +238,10 @@ impl Drive {
         match order {
             Some(Order::Resign(told)) => {
                 let _ = told.send(Ok(()));
+                false
+            }
+            Some(Order::HandOver(order)) => {
+                order.too_late();
                 false
             }
             Some(Order::Returned) => false,
@@ -306,6 +322,7 @@ impl Drive {
         });
         self.proclaim_late(term);
         let mut health = el.health.subscribe();
+        let mut wanted = el.wanted.subscribe();
         let keep_until = self.now().after(el.options.ttl);
         let next = loop {
             let _ = self.look();
@@ -326,6 +343,10 @@ impl Drive {
                 self.drain(term, Reason::Unhealthy).await;
                 break None;
             }
+            if wanted.borrow_and_update().paused {
+                self.drain(term, Reason::Paused).await;
+                break None;
+            }
             let mut wake = well_until;
             if el.is_offered(term) {
                 if now >= keep_until {
@@ -344,6 +365,7 @@ impl Drive {
                     break Some(Next::Stop);
                 },
                 _ = health.changed() => {}
+                _ = wanted.changed() => {}
                 order = self.orders.recv() => match order {
                     Some(Order::Returned) if !el.is_held(term) && !el.is_offered(term) => break None,
                     Some(Order::Returned) => {} // of a term before this one
@@ -352,6 +374,8 @@ impl Drive {
                         let _ = told.send(self.released.clone());
                         break None;
                     }
+                    Some(Order::HandOver(order)) if order.term == term.id => break self.hand_over(term, order).await,
+                    Some(Order::HandOver(order)) => order.too_late(),
                     Some(Order::Close(told)) => {
                         self.closing.push(told);
                         self.drain(term, Reason::Closed).await;
@@ -400,6 +424,13 @@ impl Drive {
 
     /// S9: lost at once, renewed on until its holder lets go of it or the time is up, then ended and released.
     async fn drain(&mut self, term: &Arc<TermShared>, reason: Reason) {
+        self.finish(term, reason).await;
+        term.deadline.end(reason);
+        self.released = release::released(&self.io, Some(term.clone())).await;
+    }
+
+    /// The part of a drain that is the holder's.
+    pub(super) async fn finish(&mut self, term: &Arc<TermShared>, reason: Reason) {
         if !self.el.withdraw() && self.el.is_held(term) && term.deadline.drain(reason) {
             release::announce(term);
             self.state(ElectorState::Draining);
@@ -414,6 +445,7 @@ impl Drive {
                         Some(Order::Resign(told)) => {
                             let _ = told.send(Ok(()));
                         }
+                        Some(Order::HandOver(order)) => order.too_late(),
                         Some(Order::Close(told)) => self.closing.push(told),
                         Some(Order::Returned) => {}
                         Some(Order::Dropped) | None => break,
@@ -427,8 +459,6 @@ impl Drive {
                 log::warn!("{}: the term was not let go of within the drain timeout", show(self.el.lead.key()));
             }
         }
-        term.deadline.end(reason);
-        self.released = release::released(&self.io, Some(term.clone())).await;
     }
 
     /// Until the holder of a term lets go of it, or it is lost.

@@ -1,14 +1,68 @@
-//! What changes a term, or who holds it, without a vacancy: another value.
-//! Owns the elector's calls for it; the transactions are `protocol`'s.
+//! What changes a term, or who holds it, without a vacancy: another value, another leader.
+//! Owns the elector's calls for it and its part of a hand-over; the rest is `crate::handing`'s, the transactions `protocol`'s.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
+use tokio::sync::oneshot;
+
 use super::Elector;
-use super::drive::Drive;
-use crate::error::{Error, Result, show};
+use super::drive::{Drive, Next};
+use super::shared::{Order, Shared};
+use crate::error::{Error, Reason, Result, show};
+use crate::handing::{self, Choice, Outcome, Successor};
+use crate::io::Io;
 use crate::leadership::proclaim;
-use crate::protocol;
+use crate::participant::Participant;
+use crate::protocol::{self, Registered};
 use crate::term::TermShared;
+
+/// Candidates that are tried, of those that go away in the middle.
+const TRIES: usize = 3;
+
+/// The key is to be handed over.
+pub(super) struct HandOver {
+    /// The id of the term that does.
+    pub(super) term: u64,
+    /// As it was asked for, …
+    successor: Successor,
+    /// … and who that is.
+    to: Registered,
+    told: oneshot::Sender<Result<Participant>>,
+}
+
+impl HandOver {
+    /// The term is over, or ending.
+    pub(super) fn too_late(self) {
+        let _ = self.told.send(Err(Error::unavailable("the term that was to be handed over is ending already")));
+    }
+}
+
+/// Hands the term that is led to a candidate.
+pub(super) async fn transfer(io: Rc<Io>, el: Arc<Shared>, to: Successor) -> Result<Participant> {
+    let key = el.lead.key();
+    let term = el.level.borrow().term.clone();
+    let Some(term) = term.filter(|term| term.deadline.lost().is_none()) else {
+        return Err(Error::not_leader(key, None));
+    };
+    let roster = handing::roster(&io, key).await?;
+    let Some(leader) = roster.leader.clone().filter(|leader| {
+        leader.create_revision == term.holding.create && leader.token == Some(term.token)
+    }) else {
+        return Err(Error::not_leader(key, term.deadline.lost()));
+    };
+    let Choice::Candidate(candidate) = to.choose(&roster, &leader, |below| io.etcd.random(below))? else {
+        return Ok(leader.participant());
+    };
+    let (told, done) = oneshot::channel();
+    el.send(Order::HandOver(HandOver {
+        term: term.id,
+        successor: to,
+        to: candidate,
+        told,
+    }))?;
+    done.await.unwrap_or(Err(Error::Closed))
+}
 
 impl Elector {
     /// Gives the election another value of this process: the term that is led, in place (see
@@ -40,9 +94,83 @@ impl Elector {
         });
         async move { begun?.await }
     }
+
+    /// Hands the term over: it is lost at once (reason `handed_over`), drained, and then the candidate gets the key in the
+    /// transaction that takes it from this process: there is no instant without a leader. Returns who holds it now. If
+    /// that is this process (it was named itself, or nobody else stands), nothing was done and the term goes on.
+    ///
+    /// A candidate that goes away in the middle costs the term all the same: another is tried, or, if it was named, this
+    /// process leads on in a new term (with another token) or lets the key go. Begins when it is called; a dropped future
+    /// stops nothing.
+    ///
+    /// # Errors
+    /// `NotLeader` without a term; `InvalidArgument` (`to`: no such candidate; says who there is; the term goes on);
+    /// `Unavailable` (the candidate went away, etcd is away; says what became of the key), `PermissionDenied`, `Closed`,
+    /// `Forked`.
+    pub fn transfer(&self, to: Successor) -> impl Future<Output = Result<Participant>> + Send + use<> {
+        let el = self.shared.clone();
+        self.shared.client().run(move |io, _| transfer(io, el, to))
+    }
+
+    /// Everybody who takes part, read linearizably: the leader first (its priority reads 0: its registration is used up),
+    /// then who is registered, in the order of their turns.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Timeout`, `PermissionDenied`, `Closed`, `Forked`.
+    pub fn participants(&self) -> impl Future<Output = Result<Vec<Participant>>> + Send + use<> {
+        let key = self.shared.lead.shared.key.clone();
+        self.shared.client().run(move |io, _| async move { Ok(handing::roster(&io, &key).await?.participants()) })
+    }
 }
 
 impl Drive {
+    /// Drains the term, ends it, and gives its key to the candidate.
+    pub(super) async fn hand_over(&mut self, term: &Arc<TermShared>, order: HandOver) -> Option<Next> {
+        let HandOver { successor, to, told, .. } = order;
+        let key = show(self.el.lead.key());
+        self.finish(term, Reason::HandedOver).await;
+        if !handing::end_for_hand_over(&self.io, term) {
+            let _ = told.send(Err(Error::not_leader(self.el.lead.key(), term.deadline.lost())));
+            return None;
+        }
+        let _releasing = self.io.releasing();
+        let outcome = self.give(term, &successor, to).await;
+        let failed = match outcome {
+            Ok(to) => {
+                handing::given(&self.io, term);
+                log::info!("{key}: handed to {:?}", show(&to.value));
+                let _ = told.send(Ok(to.participant(true)));
+                return None;
+            }
+            Err(failed) => failed,
+        };
+        log::info!("{key}: not handed over, and let go of: {failed}");
+        handing::keep_none(&self.io, term);
+        let _ = told.send(Err(failed));
+        None
+    }
+
+    /// To this candidate, or, if it is gone and was not named, to another.
+    async fn give(&self, term: &TermShared, successor: &Successor, mut to: Registered) -> Result<Registered> {
+        for _ in 0..TRIES {
+            match handing::give(&self.io, term, &to).await {
+                Outcome::Done => return Ok(to),
+                Outcome::CandidateGone if !matches!(successor, Successor::Named(_)) => {}
+                Outcome::CandidateGone => break,
+                Outcome::Refused(error) => return Err(error),
+                Outcome::Lost => return Err(Error::not_leader(&term.holding.key, Some(Reason::HandedOver))),
+                Outcome::Unknown(message) => return Err(Error::unavailable(message)),
+            }
+            let roster = handing::roster(&self.io, &term.holding.key).await?;
+            let Some(leader) = &roster.leader else { break };
+            match successor.choose(&roster, leader, |below| self.io.etcd.random(below))? {
+                Choice::Candidate(other) => to = other,
+                Choice::Leader => break,
+            }
+        }
+        let key = show(&term.holding.key);
+        Err(Error::unavailable(format!("{key}: candidate {:?} went away", show(&to.value))))
+    }
     /// A term that was won with a value that is not the elector's any more. The caller has told of the term already:
     /// who proclaims from now on finds it.
     pub(super) fn proclaim_late(&self, term: &Arc<TermShared>) {

@@ -38,8 +38,8 @@ impl Drive {
 
     /// False: it is to stop.
     async fn until_it_may_stand(&mut self) -> Result<bool> {
-        self.state(ElectorState::Follower);
         loop {
+            self.state(self.resting());
             self.look()?;
             let (may, next) = self.may_stand();
             if may {

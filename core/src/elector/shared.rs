@@ -8,6 +8,7 @@ use tokio::sync::watch::{self, Ref};
 use tokio::sync::{mpsc, oneshot};
 
 use super::builder::ElectorOptions;
+use super::handing::HandOver;
 use super::health::Health;
 use crate::client::Client;
 use crate::clock::BootTime;
@@ -101,6 +102,8 @@ impl Level {
 /// What a caller wants of the loop.
 pub(super) enum Order {
     Resign(oneshot::Sender<Result<()>>),
+    /// Hand the key of the term that is led to a candidate.
+    HandOver(HandOver),
     Close(oneshot::Sender<Result<()>>),
     /// The elector is gone: as closing, and nobody waits.
     Dropped,
@@ -137,12 +140,18 @@ pub(super) struct Shared {
 pub(super) struct Wanted {
     pub(super) callers: usize,
     pub(super) last: BootTime,
+    /// An operator has paused the election: whoever wants a term, none is to be had.
+    pub(super) paused: bool,
 }
 
 impl Wanted {
     /// Who polls for a term with a short timeout still wants one between two polls.
     pub(super) fn until(self, ttl: Duration) -> BootTime {
-        if self.callers > 0 { BootTime(u64::MAX) } else { self.last.after(ttl) }
+        match self {
+            Wanted { paused: true, .. } => BootTime::default(),
+            Wanted { callers: 0, last, .. } => last.after(ttl),
+            _ => BootTime(u64::MAX),
+        }
     }
 }
 

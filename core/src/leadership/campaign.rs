@@ -253,6 +253,7 @@ impl Attempt {
                     holder: Some(Box::new(leader)),
                 });
             }
+            CampaignReply::Paused => return Err(Error::unavailable(format!("the election of {} is paused", show(&key)))),
             CampaignReply::CompareFailed => return Err(Error::CompareFailed { key: show(&key) }),
             CampaignReply::RegistrationGone => {
                 return Err(Error::NotElected {

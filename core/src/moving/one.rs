@@ -171,7 +171,7 @@ async fn move_key(io: &Rc<Io>, lease: &Arc<LeaseShared>, key: &Key, fresh: i64) 
                 MoveReply::Written { modified } => holding.seen(guard.lease, modified),
                 MoveReply::Lost => {
                     if let Some(term) = &key.term
-                        && let Some(reason) = holding.judge(got.body.kvs(0).first(), got.body.revision)
+                        && let Some(reason) = term.judge(got.body.kvs(0).first(), got.body.revision)
                     {
                         end_term(io, term, reason);
                     }

@@ -6,9 +6,10 @@ use crate::error::{Error, Result, show};
 
 /// The mark beside a key: written with a delete by the holder, it saves the successor the takeover delay (S15).
 const MARK: &[u8] = b".resigned";
+const PAUSED: &[u8] = b".paused";
 const REGISTRATIONS: &[u8] = b".candidates/";
 /// Endings a key may not have: they belong to an election of another key.
-const RESERVED: [&[u8]; 4] = [b".candidates", b".resigned", b".queue-resigned", b".paused"];
+const RESERVED: [&[u8]; 4] = [b".candidates", b".resigned", b".queue-resigned", PAUSED];
 
 /// How many operations a user may have in one branch of a guarded transaction: etcd's limit of 128, less the two
 /// that the guard around it takes.
@@ -21,9 +22,19 @@ pub(crate) fn mark_key(key: &[u8]) -> Vec<u8> {
     [key, MARK].concat()
 }
 
+/// There while the election is paused.
+pub(crate) fn paused_key(key: &[u8]) -> Vec<u8> {
+    [key, PAUSED].concat()
+}
+
 /// `KEY.candidates/<lease id, lowercase hex, unpadded>`.
 pub(crate) fn registration_key(key: &[u8], lease: i64) -> Vec<u8> {
     [key, REGISTRATIONS, format!("{lease:x}").as_bytes()].concat()
+}
+
+/// What all registrations for a key start with.
+pub(super) fn registrations_of(key: &[u8]) -> Vec<u8> {
+    [key, REGISTRATIONS].concat()
 }
 
 /// A key that an election may have.

@@ -1,19 +1,25 @@
 //! What is read from and written to etcd: our own transaction types, and every transaction of the design.
 //! Pure functions only; sending them, and the types of etcd's client, are `etcd/`'s.
 
+mod hand_over;
 mod keys;
 mod moving;
 mod queue;
+mod registration;
 mod size;
 mod takeover;
 mod transactions;
 
-pub(crate) use keys::{MAX_USER_OPS, check_election_key, check_user_ops, mark_key, registration_key};
+pub(crate) use hand_over::{
+    HandedOver, Roster, depose, hand_over, hand_over_reply, is_paused, roster, roster_reply, seize, set_paused,
+};
+pub(crate) use keys::{MAX_USER_OPS, check_election_key, check_user_ops, mark_key, paused_key, registration_key};
 pub(crate) use moving::{MoveReply, move_reply, move_to};
 pub(crate) use queue::{
     QueueView, check_queue_ops, check_queue_prefix, join, joined, leave, look, look_reply, oldest, oldest_reply, participants,
     queue_key, queue_leader, queue_of, queue_participants, queue_range,
 };
+pub(crate) use registration::{Registered, parse_registration};
 pub(crate) use size::{check_compares_size, check_ops_size, check_size};
 pub(crate) use takeover::{Mark, leads_at_once};
 pub(crate) use transactions::{
@@ -173,6 +179,14 @@ impl Op {
             limit,
             pick: Pick::ByKey,
         })
+    }
+
+    /// The value that it writes.
+    pub(crate) fn written(&self) -> Option<&[u8]> {
+        match &self.0 {
+            OpKind::Put { value, .. } => Some(value),
+            _ => None,
+        }
     }
 
     fn pick(prefix: &[u8], pick: Pick, limit: i64) -> Op {

@@ -3,7 +3,7 @@
 
 use super::KeyValue;
 
-const OPERATOR: &str = " operator";
+pub(super) const OPERATOR: &str = " operator";
 
 /// What the mark says: the token of the term that ended, and whether its own holder said so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,9 @@
 //! Every transaction of the single-key kind, built and read: register, campaign, guard, release, look.
 //! Owns their exact content; `leadership/` decides which to send, and `etcd/` sends it.
 
-use super::{Compare, Key, KeyValue, Leader, Mark, Op, OpReply, Target, Txn, TxnReply, mark_key, registration_key};
+use super::{
+    Compare, Key, KeyValue, Leader, Mark, Op, OpReply, Target, Txn, TxnReply, mark_key, paused_key, registration_key,
+};
 
 /// The compares that make a transaction fail unless this very term still holds the key. Never the value (ABA).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,7 +73,7 @@ pub(crate) struct Campaign<'a> {
     pub(crate) lease: i64,
     /// The revision of our registration; `None` if our role may not write one.
     pub(crate) registration: Option<i64>,
-    /// May the mark be written and read?
+    /// May the mark be written and read, and the pause read?
     pub(crate) mark: bool,
     pub(crate) compares: &'a [Compare],
 }
@@ -92,6 +94,9 @@ pub(crate) fn campaign(c: &Campaign<'_>) -> Txn {
     }
     if c.mark {
         txn.then.push(Op::delete_returning(&mark_key(c.key)));
+        let paused = paused_key(c.key);
+        txn.when.push(Compare::is(&paused, Target::Create(0)));
+        txn.otherwise.push(Op::get(paused));
     }
     txn.when.extend(c.compares.iter().cloned());
     txn
@@ -110,6 +115,8 @@ pub(crate) enum CampaignReply {
     CompareFailed,
     /// The key is free and the registration is gone: somebody used it up.
     RegistrationGone,
+    /// The key is free, and the election paused.
+    Paused,
 }
 
 /// Reads the reply of [`campaign`].
@@ -135,6 +142,7 @@ pub(crate) fn campaign_reply(c: &Campaign<'_>, reply: &TxnReply) -> CampaignRepl
         (None, Some(made)) if reply.first(1).is_none_or(|kv| kv.create_revision != made) => {
             CampaignReply::RegistrationGone
         }
+        (None, made) if c.mark && reply.first(1 + usize::from(made.is_some())).is_some() => CampaignReply::Paused,
         (None, _) => CampaignReply::CompareFailed,
     }
 }

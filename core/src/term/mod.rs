@@ -182,7 +182,18 @@ impl TermShared {
 
     /// Is a state of the key, seen at `revision`, the end of this term? (S6)
     pub(crate) fn judge(&self, kv: Option<&crate::KeyValue>, revision: i64) -> Option<Reason> {
-        self.holding.judge(kv, revision)
+        let reason = self.holding.judge(kv, revision)?;
+        if reason == Reason::Overwritten {
+            // Before anybody hears of the loss: the next campaign must not stand on this lease.
+            self.taint_lease();
+        }
+        Some(reason)
+    }
+
+    /// The key was not seen deleted. Whoever holds it now may hand it back with the same CREATE, and on the same lease the
+    /// guard of this term would pass again: the lease carries no key again (S10, case 59).
+    pub(crate) fn taint_lease(&self) {
+        self.lease.tainted.store(true, Ordering::Release);
     }
 }
 
