@@ -2,6 +2,7 @@
 //! Owns the words; what they do is each command's.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
@@ -19,6 +20,7 @@ Examples:
 Environment (a flag goes first; ETCDCTL_ in place of LEADERSHIP_ is read too):
   LEADERSHIP_ENDPOINTS, LEADERSHIP_USER, LEADERSHIP_PASSWORD,
   LEADERSHIP_TLS_CA (ETCDCTL_CACERT), LEADERSHIP_TLS_CERT (ETCDCTL_CERT), LEADERSHIP_TLS_KEY (ETCDCTL_KEY),
+  LEADERSHIP_CONFIG, the file of --config,
   NO_COLOR to switch colours off
 
 Exit codes:
@@ -56,6 +58,12 @@ pub(crate) struct Global {
     /// One JSON object a line, for programs
     #[arg(long, global = true)]
     pub(crate) json: bool,
+    /// Settings from a TOML file: the connection's, and a table of options for each command
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Connection")]
+    pub(crate) config: Option<PathBuf>,
+    /// What the file says of the connection.
+    #[arg(skip)]
+    pub(crate) file: Option<leadership_core::Settings>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -63,8 +71,43 @@ pub(crate) enum Command {
     Run(Run),
     Elect(Elect),
     Status(Status),
+    Bench(Bench),
     TestServer(TestServer),
     Demo(Demo),
+    Completions(Completions),
+    Man(Man),
+}
+
+/// What etcd and this library do here: checks, writes, elections, renewals, hand-overs
+///
+/// Writes under leadership-bench, and removes what it wrote but for one mark. About ten seconds.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Example:\n  leadership --endpoints etcd-1:2379,etcd-2:2379,etcd-3:2379 bench")]
+pub(crate) struct Bench {
+    /// How long each part runs
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = duration, allow_hyphen_values = true)]
+    pub(crate) each: Duration,
+    /// How many leaderships the renewals are measured with
+    #[arg(long, value_name = "NUMBER", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) leaders: u32,
+}
+
+/// Print completions for a shell
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Example:\n  leadership completions bash > /etc/bash_completion.d/leadership")]
+pub(crate) struct Completions {
+    /// Which shell
+    #[arg(value_name = "SHELL")]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// Write man pages into a folder
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Example:\n  leadership man /usr/local/share/man/man1")]
+pub(crate) struct Man {
+    /// Made if it is not there
+    #[arg(value_name = "FOLDER")]
+    pub(crate) folder: PathBuf,
 }
 
 /// How to stand for an election.

@@ -28,7 +28,8 @@ impl Connection {
             cert: global.cert.clone(),
             key: global.cert_key.clone(),
         };
-        let settings = given.or_environment();
+        let file = global.file.clone().unwrap_or_default();
+        let settings = given.or(Settings::environment()).or(file).or_environment();
         if settings.cert.is_some() != settings.key.is_some() {
             return Err(Failure::Usage("--cert and --key go together".to_owned()));
         }

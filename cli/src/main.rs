@@ -2,20 +2,22 @@
 //! Owns the start, the choice of the command and the exit code; each command is a file of its own.
 
 mod args;
+mod bench;
+mod config;
 mod connection;
 mod demo;
 mod elect;
 mod event;
 mod failure;
+mod generate;
 mod output;
 mod run;
 mod signals;
 mod status;
 mod test_server;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
-
-use clap::Parser;
 
 use args::{Args, Command};
 use failure::Failure;
@@ -28,8 +30,11 @@ fn main() -> ExitCode {
     if name == run::stage::NAME {
         return run::stage::main(arguments);
     }
-    let args = Args::parse(); // a usage error ends here, with 2
     output::log_to_stderr();
+    let config::Configured { args, typed } = match config::parse() {
+        Ok(configured) => configured, // another usage error has ended by now, with 2
+        Err(failure) => return end(Err(failure)),
+    };
     if name == run::guardian::NAME
         && let Command::Run(run) = &args.command
     {
@@ -39,7 +44,11 @@ fn main() -> ExitCode {
         .enable_all()
         .build()
         .map_err(|error| Failure::other(format!("no runtime: {error}")))
-        .and_then(|runtime| runtime.block_on(run(args)));
+        .and_then(|runtime| runtime.block_on(run(args, typed)));
+    end(outcome)
+}
+
+fn end(outcome: Result<(), Failure>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -51,12 +60,15 @@ fn main() -> ExitCode {
     }
 }
 
-async fn run(args: Args) -> Result<(), Failure> {
+async fn run(args: Args, typed: Vec<OsString>) -> Result<(), Failure> {
     let output = Output::new(args.global.json);
     match args.command {
-        Command::Run(run) => run::run(&args.global, run).await,
+        Command::Run(run) => run::run(&args.global, run, typed).await,
         Command::Elect(elect) => elect::run(&args.global, elect, output).await,
         Command::Status(status) => status::run(&args.global, &status, &output).await,
+        Command::Bench(bench) => bench::run(&args.global, &bench, output).await,
+        Command::Completions(completions) => generate::completions(&completions),
+        Command::Man(man) => generate::man(&man, output),
         Command::TestServer(server) => test_server::run(&server, &output).await,
         Command::Demo(_) => demo::run(&args.global).await,
     }

@@ -37,29 +37,50 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// What is missing here, from this process's environment. An empty variable counts as none.
+    /// What is missing here, from this process's environment, and then the default endpoint. An empty variable counts as
+    /// none.
     #[must_use]
     pub fn or_environment(self) -> Settings {
-        self.or(|name| std::env::var(name).ok())
+        self.or(Settings::environment()).or_local()
     }
 
-    fn or(self, variable: impl Fn(&str) -> Option<String>) -> Settings {
-        let from = |given: Option<String>, names: [&str; 2]| {
-            given.or_else(|| names.into_iter().find_map(|name| variable(name).filter(|value| !value.is_empty())))
-        };
-        let mut endpoints = self.endpoints;
-        if endpoints.is_empty() {
-            let text = from(None, ["LEADERSHIP_ENDPOINTS", "ETCDCTL_ENDPOINTS"]);
-            let text = text.unwrap_or_else(|| DEFAULT_ENDPOINT.to_owned());
-            endpoints = text.split(',').map(|part| part.trim().to_owned()).collect();
+    /// The default endpoint if there is none.
+    fn or_local(mut self) -> Settings {
+        if self.endpoints.is_empty() {
+            self.endpoints.push(DEFAULT_ENDPOINT.to_owned());
         }
+        self
+    }
+
+    /// What this process's environment says, and nothing else.
+    #[must_use]
+    pub fn environment() -> Settings {
+        Settings::of_variables(|name| std::env::var(name).ok())
+    }
+
+    /// What is missing here, from `other`.
+    #[must_use]
+    pub fn or(self, other: Settings) -> Settings {
         Settings {
-            endpoints,
-            user: from(self.user, ["LEADERSHIP_USER", "ETCDCTL_USER"]),
-            password: from(self.password, ["LEADERSHIP_PASSWORD", "ETCDCTL_PASSWORD"]),
-            ca: from(self.ca, ["LEADERSHIP_TLS_CA", "ETCDCTL_CACERT"]),
-            cert: from(self.cert, ["LEADERSHIP_TLS_CERT", "ETCDCTL_CERT"]),
-            key: from(self.key, ["LEADERSHIP_TLS_KEY", "ETCDCTL_KEY"]),
+            endpoints: if self.endpoints.is_empty() { other.endpoints } else { self.endpoints },
+            user: self.user.or(other.user),
+            password: self.password.or(other.password),
+            ca: self.ca.or(other.ca),
+            cert: self.cert.or(other.cert),
+            key: self.key.or(other.key),
+        }
+    }
+
+    fn of_variables(variable: impl Fn(&str) -> Option<String>) -> Settings {
+        let from = |names: [&str; 2]| names.into_iter().find_map(|name| variable(name).filter(|value| !value.is_empty()));
+        let endpoints = from(["LEADERSHIP_ENDPOINTS", "ETCDCTL_ENDPOINTS"]);
+        Settings {
+            endpoints: endpoints.map(|text| text.split(',').map(|part| part.trim().to_owned()).collect()).unwrap_or_default(),
+            user: from(["LEADERSHIP_USER", "ETCDCTL_USER"]),
+            password: from(["LEADERSHIP_PASSWORD", "ETCDCTL_PASSWORD"]),
+            ca: from(["LEADERSHIP_TLS_CA", "ETCDCTL_CACERT"]),
+            cert: from(["LEADERSHIP_TLS_CERT", "ETCDCTL_CERT"]),
+            key: from(["LEADERSHIP_TLS_KEY", "ETCDCTL_KEY"]),
         }
     }
 
@@ -121,7 +142,8 @@ mod tests {
     use super::*;
 
     fn of(given: Settings, environment: &[(&str, &str)]) -> Settings {
-        given.or(|name| environment.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()))
+        let variable = |name: &str| environment.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        given.or(Settings::of_variables(variable)).or_local()
     }
 
     fn some(text: &str) -> Option<String> {

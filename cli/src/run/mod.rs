@@ -41,9 +41,10 @@ const LEAST_MARGIN: Duration = Duration::from_millis(100);
 /// Events are told within this of what they tell of.
 const TOLD: Duration = Duration::from_millis(200);
 
-pub(crate) async fn run(global: &Global, args: Run) -> Result<(), Failure> {
+/// `typed`: this program's arguments, for its guardian.
+pub(crate) async fn run(global: &Global, args: Run, typed: Vec<OsString>) -> Result<(), Failure> {
     let codes = Codes::parse(&args.exit_code)?;
-    let outcome = match Wrapper::new(global, args) {
+    let outcome = match Wrapper::new(global, args, typed) {
         Ok(mut wrapper) => wrapper.run().await,
         Err(failure) => Outcome::Failed(failure),
     };
@@ -74,6 +75,8 @@ impl Margins {
 struct Wrapper {
     args: Arc<Run>,
     margins: Margins,
+    /// What this program was started with.
+    typed: Vec<OsString>,
     output: Output,
     connection: Connection,
     client: Client,
@@ -97,7 +100,7 @@ enum Waited {
 }
 
 impl Wrapper {
-    fn new(global: &Global, args: Run) -> Result<Wrapper, Failure> {
+    fn new(global: &Global, args: Run, typed: Vec<OsString>) -> Result<Wrapper, Failure> {
         let no = |error: std::io::Error| Failure::other(format!("signals: {error}"));
         let (signals, children) = (Arrivals::listen().map_err(no)?, signal(SignalKind::child()).map_err(no)?);
         if let Some(command) = args.command.first() {
@@ -119,6 +122,7 @@ impl Wrapper {
             checked: Checked::default(),
             collects: std::process::id() == 1,
             held: None,
+            typed,
             args: Arc::new(args),
         })
     }

@@ -60,7 +60,7 @@ fn key_is_gone(reason: Reason) -> bool {
 impl Wrapper {
     pub(super) async fn serve(&mut self, elector: &Arc<Elector>, events: &mut ElectorEvents, term: Term) -> Result<Served, Failure> {
         self.told(events, true).await;
-        let ward = Ward::start(term.deadline(), &self.environment(&term));
+        let ward = Ward::start(&self.typed, term.deadline(), &self.environment(&term));
         let mut ward = ward.map_err(|error| Failure::other(format!("cannot start the guardian: {error}")))?;
         ward.order(Order::Start {
             margin: self.margins.margin,

@@ -1,6 +1,7 @@
 //! The wrapper's side of one run of the command: the guardian that watches it, and what is heard of it.
 //! Owns the guardian's process; what orders it gets is `mod`'s.
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream as Socket;
@@ -29,8 +30,8 @@ pub(super) struct Ward {
 }
 
 impl Ward {
-    /// Starts the guardian: this program again, with the same arguments, and `environment` for the command.
-    pub(super) fn start(deadline: BootTime, environment: &[(&str, std::ffi::OsString)]) -> io::Result<Ward> {
+    /// Starts the guardian: this program again, with the arguments that were `typed`, and `environment` for the command.
+    pub(super) fn start(typed: &[OsString], deadline: BootTime, environment: &[(&str, OsString)]) -> io::Result<Ward> {
         let page = Page::new()?;
         page.publish(deadline)?;
         let (orders, theirs) = Socket::pair()?;
@@ -38,7 +39,7 @@ impl Ward {
         link::send_files(orders.as_fd(), [page.0.as_fd(), io::stdin().as_fd(), own.as_fd()])?;
         let child = Command::new("/proc/self/exe")
             .arg0(guardian::NAME)
-            .args(std::env::args_os().skip(1))
+            .args(typed.iter().skip(1))
             .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::from(std::os::fd::OwnedFd::from(theirs)))
             .spawn()?;

@@ -7,4 +7,5 @@ mod docs;
 mod elect;
 mod examples;
 mod run;
+mod settings;
 mod support;

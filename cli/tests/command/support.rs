@@ -135,6 +135,17 @@ impl Server {
         Running::start(command)
     }
 
+    /// The keys that begin with `prefix`.
+    pub(crate) fn keys(&self, prefix: &str) -> Vec<String> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut client = etcd_client::Client::connect([&self.endpoint], None).await.unwrap();
+            let all = etcd_client::GetOptions::new().with_prefix().with_keys_only();
+            let got = client.get(prefix, Some(all)).await.unwrap();
+            got.kvs().iter().map(|kv| kv.key_str().unwrap().to_owned()).collect()
+        })
+    }
+
     /// A stranger deletes a key.
     pub(crate) fn delete(&self, key: &str) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
