@@ -113,9 +113,12 @@ pub(crate) struct Man {
 /// How to stand for an election.
 #[derive(Debug, Clone, ClapArgs)]
 pub(crate) struct Stand {
-    /// The election's key
+    /// The election's key; with --queue the prefix, without a slash at its end
     #[arg(value_name = "ELECTION")]
     pub(crate) election: String,
+    /// Stand in a queue, as etcdctl elect and etcdctl lock do: first come, first served
+    #[arg(long)]
+    pub(crate) queue: bool,
     /// What others see of the leader, usually its address [default: HOSTNAME:PID]
     #[arg(long, value_name = "TEXT")]
     pub(crate) value: Option<String>,

@@ -3,20 +3,19 @@
 
 use std::time::Duration;
 
-use leadership_core::{Error, Op};
+use leadership_core::{Error, Op, TermHandle};
 use tokio::sync::watch;
 
-use super::Held;
 use crate::event::Event;
 use crate::output::Output;
 
 const PACE: Duration = Duration::from_millis(100);
 
 /// Writes `key` through the last term that was won, until a write is refused; then waits for the next term.
-pub(super) async fn write(key: String, mut terms: watch::Receiver<Option<Held>>, output: Output) {
+pub(super) async fn write(key: String, mut terms: watch::Receiver<Option<TermHandle>>, output: Output) {
     let mut refused = None;
     loop {
-        let Some(term) = terms.borrow_and_update().as_ref().map(|held| held.term.clone()) else {
+        let Some(term) = terms.borrow_and_update().clone() else {
             if terms.changed().await.is_err() {
                 return;
             }

@@ -201,6 +201,7 @@ impl Wrapper {
             .purpose("leadership run")
             .value(self.value.as_str())
             .ttl(args.elect.ttl)
+            .mode(args.elect.mode())
             .takeover_delay(args.elect.takeover_delay)
             .step_down_margin(margin + grace)
             // The guardian kills at the end of the stop timeout; then the term is let go of.

@@ -1,19 +1,17 @@
-//! The program that leads as the everyday user's does: an elector of ours (or a candidate in a queue), sampled without a
-//! pause. Owns its loop; sampling and the form of its words are `holder`'s and `journal`'s.
+//! The program that leads as the everyday user's does: an elector of ours, of either kind, sampled without a pause.
+//! Owns its loop; sampling and the form of its words are `holder`'s and `journal`'s.
 
 use std::io::BufRead;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use leadership_core::{CampaignOptions, Client, Clock, Election, Elector, Error, Reason, Result, Term, TermHandle};
+use leadership_core::{Client, Clock, Elector, Error, Mode, Reason, Result, Term, TermHandle};
 
 use crate::holder::{sample, write};
 use crate::journal::Record;
 
 /// How long it goes on working after a loss of its own will: a drain is seen to be one.
 const DRAIN: Duration = Duration::from_millis(50);
-/// Between two attempts to join a queue that has refused one.
-const AGAIN_AFTER: Duration = Duration::from_millis(50);
 
 /// What it is to do.
 #[derive(Clone, Debug)]
@@ -77,46 +75,28 @@ pub fn run(candidacy: &Candidacy) -> std::result::Result<(), String> {
 }
 
 async fn stand(client: Client, candidacy: Candidacy, terms: mpsc::Sender<(String, TermHandle)>, records: mpsc::Sender<Record>) {
-    let stood = if candidacy.queue {
-        in_a_queue(&client, &candidacy, &terms, &records).await
-    } else {
-        by_an_elector(&client, &candidacy, &terms, &records).await
-    };
-    if let Err(error) = stood {
-        failed(&records, &candidacy.key, &error);
+    if let Err(error) = lead(&client, &candidacy, &terms, &records).await {
+        let _ = records.send(Record::Failed {
+            key: candidacy.key,
+            at: Clock::boot().now().0,
+            what: error.to_string(),
+        });
     }
 }
 
-async fn by_an_elector(
+async fn lead(
     client: &Client,
     candidacy: &Candidacy,
     terms: &mpsc::Sender<(String, TermHandle)>,
     records: &mpsc::Sender<Record>,
 ) -> Result<()> {
-    let elector = Elector::builder(client, candidacy.key.as_str()).value(candidacy.value.as_str()).ttl(candidacy.ttl).start()?;
+    let mode = if candidacy.queue { Mode::Queue } else { Mode::SingleKey };
+    let elector = Elector::builder(client, candidacy.key.as_str()).value(candidacy.value.as_str()).ttl(candidacy.ttl).mode(mode);
+    let elector = elector.start()?;
     while let Some(term) = elector.next_term().await? {
         use_up(term, terms, records).await;
     }
     Ok(())
-}
-
-async fn in_a_queue(
-    client: &Client,
-    candidacy: &Candidacy,
-    terms: &mpsc::Sender<(String, TermHandle)>,
-    records: &mpsc::Sender<Record>,
-) -> Result<()> {
-    let election = Election::new(client, candidacy.key.as_str())?;
-    loop {
-        match election.campaign(CampaignOptions::new(candidacy.value.as_str()).ttl(candidacy.ttl)).await {
-            Ok(term) => use_up(term, terms, records).await,
-            Err(Error::Closed) => return Ok(()),
-            Err(error) => {
-                failed(records, &candidacy.key, &error);
-                tokio::time::sleep(AGAIN_AFTER).await;
-            }
-        }
-    }
 }
 
 /// Uses a term to the very end of its validity, as nobody should: what is judged is `is_valid`. A drain it ends itself.
@@ -137,12 +117,4 @@ async fn use_up(term: Term, terms: &mpsc::Sender<(String, TermHandle)>, records:
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
-}
-
-fn failed(records: &mpsc::Sender<Record>, key: &str, error: &Error) {
-    let _ = records.send(Record::Failed {
-        key: key.to_owned(),
-        at: Clock::boot().now().0,
-        what: error.to_string(),
-    });
 }
