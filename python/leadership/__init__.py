@@ -6,11 +6,13 @@ A service learns that it leads, checks it in nanoseconds (`term.valid`), proves 
     import leadership
 
     with leadership.connect("127.0.0.1:2379") as client:
-        with client.leadership("billing/leader", purpose="billing") as lead:
-            term = lead.campaign("host-a:8080", ttl=5)      # NotElected: another leads
-            lead.keep()                                     # renews in the background
-            while not term.lost:                            # tens of nanoseconds, no I/O
-                term.txn().then(leadership.Op.put("billing/state", "...")).commit()   # only while this very term holds
+        with client.elector("billing/leader", value="host-a:8080", ttl=5) as elector:
+            for term in elector:                            # waits; taking the next term ends the one before
+                while not term.lost:                        # tens of nanoseconds, no I/O
+                    step(fencing_token=term.token)
+
+`client.leadership(key)` gives every step into your hands; `client.election(prefix)` is an election of the queue kind, and
+`client.observer(key)` sees one from outside.
 
 Everything that waits releases the interpreter lock, and Ctrl-C ends it within 100 ms; what it had begun is undone.
 Keys and values are `str` (as UTF-8) or `bytes` on the way in, `bytes` on the way out; times are seconds (or a
@@ -50,19 +52,25 @@ from ._errors import (
 from ._leadership import (
     Client,
     Compare,
+    Election,
+    Elector,
     Event,
+    Events,
     KeyValue,
     Leader,
     Leadership,
     Lease,
+    Observed,
+    Observer,
     Op,
     OpReply,
+    OwnedTerm,
     Term,
     Txn,
     TxnReply,
     WatchEnd,
 )
-from ._types import EventKind, Reason, WatchEnded
+from ._types import ElectorState, EventKind, Reason, WatchEnded
 
 __all__ = [
     "Cancelled",
@@ -71,8 +79,12 @@ __all__ = [
     "ClusterChanged",
     "Compare",
     "CompareFailed",
+    "Election",
+    "Elector",
+    "ElectorState",
     "Event",
     "EventKind",
+    "Events",
     "Forked",
     "Internal",
     "InvalidArgument",
@@ -83,9 +95,12 @@ __all__ = [
     "Lease",
     "NotElected",
     "NotLeader",
+    "Observed",
+    "Observer",
     "Op",
     "OpReply",
     "OutcomeUnknown",
+    "OwnedTerm",
     "PermissionDenied",
     "Reason",
     "Term",

@@ -25,12 +25,30 @@ class Reason(enum.StrEnum):
 
 
 class EventKind(enum.StrEnum):
-    """What happened to a term."""
+    """What happened to a term or an elector."""
 
+    CAMPAIGNING = "campaigning"
     ELECTED = "elected"
     JEOPARDY = "jeopardy"
     SECURED = "secured"
     LOST = "lost"
+    LEADER = "leader"
+    VACANT = "vacant"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+
+
+class ElectorState(enum.StrEnum):
+    """Where an elector's loop stands."""
+
+    FOLLOWER = "follower"
+    CAMPAIGNING = "campaigning"
+    DELAYED = "delayed"
+    LEADING = "leading"
+    JEOPARDY = "jeopardy"
+    DRAINING = "draining"
+    PAUSED = "paused"
+    STOPPED = "stopped"
 
 
 class WatchEnded(enum.StrEnum):

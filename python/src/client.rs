@@ -6,13 +6,18 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use leadership_core as core;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyDict};
 
 use crate::convert::{self, show};
+use crate::elector::Elector;
 use crate::error::{checked, in_time};
 use crate::events::Callbacks;
+use crate::health::Checks;
+use crate::holders::Holders;
 use crate::lead::Leadership;
 use crate::lease::Lease;
+use crate::observer::Observer;
+use crate::queue::Election;
 use crate::unlocked::Unlocked;
 use crate::wait::wait;
 
@@ -24,6 +29,8 @@ use crate::wait::wait;
 pub(crate) struct Client {
     inner: Unlocked<core::Client>,
     callbacks: Callbacks,
+    holders: Holders,
+    checks: Checks,
     endpoints: Vec<String>,
 }
 
@@ -34,6 +41,14 @@ impl Client {
 
     pub(crate) fn callbacks(&self) -> &Callbacks {
         &self.callbacks
+    }
+
+    pub(crate) fn holders(&self) -> &Holders {
+        &self.holders
+    }
+
+    pub(crate) fn checks(&self) -> &Checks {
+        &self.checks
     }
 }
 
@@ -116,6 +131,8 @@ impl Client {
         Ok(Client {
             inner: Unlocked::new(checked(py, core::Client::with_options(options))?),
             callbacks: Callbacks::default(),
+            holders: Holders::default(),
+            checks: Checks::default(),
             endpoints,
         })
     }
@@ -169,6 +186,48 @@ impl Client {
         Leadership::new(slf, convert::bytes("key", key)?, options)
     }
 
+    /// Runs the whole loop of the election of `key`, and hands out terms; `value` is what the others see of this process.
+    /// Starts at once; nothing campaigns before somebody asks for a term.
+    ///
+    /// Options: `ttl` (5 s), `purpose`, `health_check` (called on a thread of its own, several times a TTL: it must have
+    /// returned, and not False, within `health_age`, TTL/2, for this process to campaign and to stay leader),
+    /// `drain_timeout` (10 s: how long a term that is given up is renewed on for its holder to finish), `cool_down`
+    /// (TTL/5: how long not to campaign after that), `takeover_delay` (0.1 s), `step_down_margin` (TTL/10),
+    /// `campaign_limit` (3 terms lost within 5 min, then it holds back for a TTL each time).
+    #[pyo3(signature = (key, value=None, **options))]
+    fn elector(
+        slf: &Bound<'_, Self>,
+        key: &Bound<'_, PyAny>,
+        value: Option<Bound<'_, PyAny>>,
+        options: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Elector> {
+        Elector::new(slf, crate::elector_options::builder(slf.get(), key, value.as_ref(), options)?)
+    }
+
+    /// The election of the queue kind under `prefix`: candidates wait in line, as those of etcd's own clients do. Nothing
+    /// is sent.
+    #[pyo3(signature = (prefix, *, takeover_delay=None, step_down_margin=None))]
+    fn election(
+        slf: &Bound<'_, Self>,
+        prefix: &Bound<'_, PyAny>,
+        takeover_delay: Option<Bound<'_, PyAny>>,
+        step_down_margin: Option<Bound<'_, PyAny>>,
+    ) -> PyResult<Election> {
+        let mut options = core::LeadershipOptions::default();
+        if let Some(delay) = takeover_delay {
+            options = options.takeover_delay(convert::duration("takeover_delay", &delay)?);
+        }
+        if let Some(margin) = step_down_margin {
+            options = options.step_down_margin(convert::duration("step_down_margin", &margin)?);
+        }
+        Election::new(slf, convert::bytes("prefix", prefix)?, options)
+    }
+
+    /// Observes the election of `key` from now on: who leads, vacancies, the end. Nothing is waited for.
+    fn observer(slf: &Bound<'_, Self>, key: &Bound<'_, PyAny>) -> PyResult<Observer> {
+        Observer::new(slf, convert::bytes("key", key)?)
+    }
+
     /// Grants a lease of `ttl` seconds; it is not renewed until `keep_alive`.
     #[pyo3(signature = (ttl=None, *, purpose=""))]
     fn lease(&self, py: Python<'_>, ttl: Option<Bound<'_, PyAny>>, purpose: &str) -> PyResult<Lease> {
@@ -177,13 +236,15 @@ impl Client {
         Ok(Lease::new(in_time(py, lease, || "grant of a lease".to_owned())?))
     }
 
-    /// Ends every term, releases their keys and leases, returns after the last callback. Idempotent.
+    /// Drains the electors, ends every term, releases their keys and leases, returns after the last callback. A term that
+    /// the calling thread took of an elector is ended at once. Idempotent.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         self.callbacks.ensure_not_in_one(py)?;
         let client = self.core()?;
         if client.forked() {
             return checked(py, Err(core::Error::Forked));
         }
+        drop(self.holders.take(None)); // nobody but this thread could end them, and it waits here
         let (close, ended) = (client.close(), self.callbacks.ended());
         let closed = wait(
             py,
@@ -221,14 +282,18 @@ impl Client {
     }
 }
 
-/// Closes all of them within `timeout` seconds in all, callbacks included; what is not done by then goes on in the
+/// Closes all of them within `timeout` seconds in all, callbacks and health checks included; what is not done by then goes on in the
 /// background, for as long as there is a process.
 #[pyfunction]
 pub(crate) fn close_all(py: Python<'_>, clients: Vec<Bound<'_, Client>>, timeout: f64) -> PyResult<()> {
     let clients: Vec<_> = clients.iter().map(Bound::get).collect();
+    for client in &clients {
+        drop(client.holders.take(None)); // this thread is at its end
+    }
     let all = async {
         join_all(clients.iter().filter_map(|client| client.core().ok()).map(core::Client::close)).await;
         join_all(clients.iter().map(|client| client.callbacks.ended())).await;
+        join_all(clients.iter().map(|client| client.checks.quiet())).await;
     };
     wait(py, all, Some(Duration::from_secs_f64(timeout)))?;
     for client in clients {
@@ -247,6 +312,13 @@ pub(crate) struct Leader {
 impl From<core::Leader> for Leader {
     fn from(inner: core::Leader) -> Self {
         Leader { inner }
+    }
+}
+
+impl Leader {
+    /// The value, for a repr.
+    pub(crate) fn shown(&self) -> String {
+        show(&self.inner.value)
     }
 }
 

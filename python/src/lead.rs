@@ -128,12 +128,9 @@ impl Leadership {
     /// Calls `callback(event)` for what happens to the terms from now on, on a thread of the library, in order.
     /// An exception in it is reported by `sys.unraisablehook` and stops nothing.
     fn on_event(&self, py: Python<'_>, callback: Py<PyAny>) -> PyResult<()> {
-        if !callback.bind(py).is_callable() {
-            return Err(pyo3::exceptions::PyTypeError::new_err("callback: a callable expected"));
-        }
         checked(py, self.core()?.client().ensure_usable())?;
         let events = self.core()?.events();
-        self.client.get().callbacks().deliver(py, events, callback)
+        self.client.get().callbacks().deliver(py, events, callback).map(drop)
     }
 
     /// Campaigns with this lease from now on; None grants a fresh one each time again.

@@ -3,11 +3,18 @@
 
 mod client;
 mod convert;
+mod elector;
+mod elector_options;
 mod error;
 mod events;
+mod health;
+mod holders;
 mod lead;
 mod lease;
 mod log;
+mod observer;
+mod pulled;
+mod queue;
 mod term;
 mod testing;
 mod txn;
@@ -26,7 +33,13 @@ fn _leadership(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<lead::WatchEnd>()?;
     module.add_class::<lease::Lease>()?;
     module.add_class::<term::Term>()?;
+    module.add_class::<term::OwnedTerm>()?;
+    module.add_class::<elector::Elector>()?;
+    module.add_class::<queue::Election>()?;
+    module.add_class::<observer::Observer>()?;
+    module.add_class::<observer::Observed>()?;
     module.add_class::<events::Event>()?;
+    module.add_class::<events::Events>()?;
     module.add_class::<txn::Compare>()?;
     module.add_class::<txn::Op>()?;
     module.add_class::<txn::OpReply>()?;

@@ -1,16 +1,21 @@
-//! A term as Python sees it: check, prove, wait for the loss. Owns nothing but the conversion.
+//! A term as Python sees it: check, prove, wait for the loss, and resign it if it is one's own. Owns nothing but the
+//! conversion; which thread holds which term is `holders`'.
+
+use std::sync::Arc;
 
 use leadership_core as core;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::convert::{self, show};
+use crate::error::in_time;
+use crate::holders::Slot;
 use crate::txn::Txn;
 use crate::unlocked::Unlocked;
 use crate::wait::wait;
 
 /// One uninterrupted reign: a view that never resigns. Usable from any thread.
-#[pyclass(frozen, module = "leadership")]
+#[pyclass(frozen, subclass, module = "leadership")]
 #[derive(Debug)]
 pub(crate) struct Term {
     inner: Unlocked<core::TermHandle>,
@@ -21,7 +26,7 @@ impl Term {
         Term { inner: Unlocked::new(inner) }
     }
 
-    fn core(&self) -> PyResult<&core::TermHandle> {
+    pub(crate) fn core(&self) -> PyResult<&core::TermHandle> {
         self.inner.get().ok_or_else(|| pyo3::exceptions::PyRuntimeError::new_err("the term is being dropped"))
     }
 }
@@ -104,5 +109,68 @@ impl Term {
             None => format!("{:.1} s left", term.remaining().as_secs_f64()),
         };
         Ok(format!("<leadership.Term {} token={} {state}>", show(term.key()), term.token()))
+    }
+}
+
+/// A term that is its holder's to end: from an elector, from `client.lead`, from an election of the queue kind. Usable
+/// from any thread.
+///
+/// Letting go of it resigns: `resign()`, the end of a `with` block (which waits for it), or dropping it (which does not).
+#[pyclass(frozen, extends = Term, module = "leadership")]
+#[derive(Debug)]
+pub(crate) struct OwnedTerm {
+    slot: Unlocked<Arc<Slot>>,
+}
+
+impl OwnedTerm {
+    /// The object, and what ends the term from elsewhere.
+    pub(crate) fn new(py: Python<'_>, term: core::Term) -> PyResult<(Py<OwnedTerm>, Arc<Slot>)> {
+        let view = Term::new(term.handle());
+        let slot = Slot::new(term);
+        let owned = PyClassInitializer::from(view).add_subclass(OwnedTerm { slot: Unlocked::new(slot.clone()) });
+        Ok((Py::new(py, owned)?, slot))
+    }
+
+    /// `resign`.
+    pub(crate) fn end(slf: &PyRef<'_, Self>, py: Python<'_>) -> PyResult<()> {
+        if forked(slf.as_super().core()?) {
+            return Err(crate::error::raise(py, core::Error::Forked));
+        }
+        let Some(term) = slf.slot.get().and_then(|slot| slot.take()) else { return Ok(()) };
+        let resigned = wait(py, term.resign(), None)?;
+        in_time(py, resigned, || "resign".to_owned())
+    }
+}
+
+fn forked(term: &core::TermHandle) -> bool {
+    term.lost_reason() == Some(core::Reason::Forked)
+}
+
+#[pymethods]
+impl OwnedTerm {
+    /// Lets go of the term: not leader at once, then the key is deleted, and waits for that. Nothing if that was done
+    /// before.
+    fn resign(slf: PyRef<'_, Self>, py: Python<'_>) -> PyResult<()> {
+        OwnedTerm::end(&slf, py)
+    }
+
+    fn __enter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
+        slf
+    }
+
+    #[pyo3(signature = (exception=None, *_more))]
+    fn __exit__(
+        slf: PyRef<'_, Self>,
+        py: Python<'_>,
+        exception: Option<Bound<'_, PyAny>>,
+        _more: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        if forked(slf.as_super().core()?) {
+            return Ok(()); // a child leaves the parent's block: the parent's to resign
+        }
+        // Its client's end has released it.
+        let closed = slf.as_super().core()?.lost_reason() == Some(core::Reason::Closed);
+        let resigned = OwnedTerm::end(&slf, py);
+        if closed { Ok(()) } else { crate::lead::unless_raising(resigned, exception) }
     }
 }

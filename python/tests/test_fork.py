@@ -20,6 +20,13 @@ client.close()
 """
 LEADS_ON = "0 True True True a"
 
+# One of each that an elector's user has.
+ELECTOR = """
+elector = client.elector('k2', ttl=60, health_check=lambda: time.sleep(0.001))
+election = client.election('q'); place = election.campaign('a'); events = elector.events(); elector.on_event(lambda event: None)
+owned = elector.next_term(); observer = client.observer('k2'); next(observer); next(events)
+"""
+
 # Every name of every class: what answers "no", what answers as ever, and what raises Forked.
 EVERY = """
 import leadership.testing
@@ -27,19 +34,26 @@ no = {
     lead: {'check': False},
     term: {'valid': False, 'remaining': 0.0, 'lost': leadership.Reason.FORKED, 'wait_lost': leadership.Reason.FORKED},
     lease: {'is_expired': True, 'remaining': 0.0},
+    elector: {'is_leader': False, 'current': None, 'state': leadership.ElectorState.STOPPED},
 }
+no[owned] = no[term]
 ever = {
     client: {'closed'},
     lead: {'client', 'key', 'purpose', 'is_primary'},
     term: {'token', 'lease_id', 'ttl', 'key', 'value'},
     lease: {'id', 'purpose', 'ttl'},
     txn: {'when', 'then', 'or_else'},
+    elector: {'key', 'client'},
+    election: {'prefix', 'client'},
+    observer: {'key'},
 }
+ever[owned] = ever[term]
 arguments = {'get_leader': ('k',), 'lease_time_left': (1,), 'leadership': ('k',), 'campaign': ('b',), 'on_event': (print,),
-             'delete_leader_key_at': (1,), 'set_lease': (None,), 'set_primary_watch': (True,)}
+             'delete_leader_key_at': (1,), 'set_lease': (None,), 'set_primary_watch': (True,), 'elector': ('e',),
+             'election': ('q',), 'observer': ('o',), 'run': (print,)}
 def look():
     wrong = []
-    for thing in (client, lead, term, lease, txn):
+    for thing in (client, lead, term, lease, txn, elector, owned, election, observer, events):
         for name in (name for name in dir(thing) if not name.startswith('_')):
             try:
                 found = getattr(thing, name)
@@ -63,23 +77,28 @@ def test_every_method_in_a_child(end: str, server: leadership.testing.Server) ->
 lead.on_event(lambda event: None)
 term = lead.campaign('a'); lead.keep()
 lease = client.lease(60); txn = lead.txn()
+{ELECTOR}
 {EVERY}
 child = os.fork()
 if child == 0:
     wrong = look()
-    del lead, term, lease, txn, client, no, ever
+    del lead, term, lease, txn, client, elector, owned, election, place, observer, events, no, ever
     print(wrong, flush=True)
     {end}
+os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+owned.txn().then(leadership.Op.put('x', '')).commit()
+print(owned.valid, place.valid, elector.is_leader)
 {PARENT}
 """
-    assert run(program, server.endpoint).splitlines() == ["[]", LEADS_ON]
+    assert run(program, server.endpoint).splitlines() == ["[]", "True True True", LEADS_ON]
 
 
 def test_a_child_leaves_the_parents_blocks(server: leadership.testing.Server) -> None:
     """case_39: the end of a with block in a child releases nothing, raises nothing, and hides no SystemExit."""
     program = """
 def body():
-    with client, lead, client.lease(60) as lease:
+    with client, lead, client.lease(60) as lease, client.elector('k2') as elector, client.observer('k2'), \\
+         elector.next_term() as owned:
         lead.campaign('a'); lead.keep()
         child = os.fork()
         if child == 0 and sys.argv[2:] == ['fall']:
@@ -87,7 +106,7 @@ def body():
         if child == 0:
             sys.exit(0)
         _, status = os.waitpid(child, 0)
-        print(status, lead.check(), not lease.is_expired, client.get_leader('k').value.decode(), flush=True)
+        print(status, lead.check() and owned.valid, not lease.is_expired, client.get_leader('k').value.decode(), flush=True)
 for sys.argv[2:] in (['fall'], ['exit']):
     me = os.getpid()
     body()
@@ -132,6 +151,7 @@ def test_forks_beside_busy_threads(server: leadership.testing.Server) -> None:
     program = f"""
 term = lead.campaign('a'); lead.keep()
 lease = client.lease(60); txn = lead.txn()
+{ELECTOR}
 stop = False
 def busy(work):
     while not stop:
@@ -141,7 +161,9 @@ def busy(work):
             pass
 other = client.leadership('k')
 work = [lambda: client.get_leader('k'), lambda: other.campaign('b'), lambda: lead.watch(timeout=0.001),
-        lambda: (lead.value, lead.add_campaign_times(), lead.term.wait_lost(0))]
+        lambda: (lead.value, lead.add_campaign_times(), lead.term.wait_lost(0)),
+        lambda: elector.next_term(0.001), lambda: (elector.leader(), elector.state, elector.health()),
+        lambda: observer.next(0.001), lambda: client.observer('k3').next(1)]
 threads = [threading.Thread(target=busy, args=(one,)) for one in work]
 for thread in threads: thread.start()
 {EVERY}

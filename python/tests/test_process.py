@@ -46,6 +46,17 @@ WAITS = {
     "watch_with_timeout": "lead.campaign('a'); wait = lambda: lead.watch(timeout=60)",
     "ready": "client = leadership.connect('127.0.0.1:1'); wait = lambda: client.ready(60)",
     "campaign": "lead = client.leadership('k', takeover_delay=60); wait = lambda: lead.campaign('a', ttl=100)",
+    "next_term": "lead.campaign('b', ttl=60); elector = client.elector('k'); wait = elector.next_term",
+    "loop": """
+def wait():
+    with client.elector('k', ttl=60) as elector:
+        for term in elector:
+            term.wait_lost()
+""",
+    "taking": "elector = client.elector('k', takeover_delay=60, ttl=100); wait = elector.next_term",
+    "queue": "held = client.election('k').campaign('a'); wait = lambda: client.election('k').campaign('b')",
+    "observer": "observer = client.observer('k'); next(observer); wait = observer.next",
+    "events": "elector = client.elector('k'); events = elector.events(); next(events); wait = events.next",
 }
 
 
@@ -62,7 +73,7 @@ client.close(); lead.client.close()
 """
     process = start(program, server.endpoint)
     assert process.stdout and process.stdout.readline() == "waiting\n"
-    if name == "campaign":
+    if name in ("campaign", "taking", "loop"):
         until(lambda: server.get("k") is not None, "the campaign has taken the key and waits its delay")
     # Its main thread sleeps: it waits. "S" follows the name, which is in parentheses.
     until(lambda: pathlib.Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "S", "asleep")
@@ -70,7 +81,7 @@ client.close(); lead.client.close()
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=20)
     assert process.returncode == 0 and err == "", (out, err)
-    assert server.get("k") is None and server.leases() == []
+    assert server.get("k") is None and server.leases() == [] and [key for key in server.keys() if b"resigned" not in key] == []
     return float(out) - before
 
 
@@ -151,6 +162,18 @@ def watches():
 """
 
 
+# An elector that leads: its term is the main thread's, or that of a thread which works on until it is told to stop.
+LEADS = "elector = client.elector('k2', ttl=60, health_check=lambda: time.sleep(0.001)); term = elector.next_term()\n"
+LOOPS = """
+leads = threading.Event()
+def loops():
+    for term in client.elector('k2', ttl=60):
+        leads.set()
+        while not term.lost:
+            time.sleep(0.001)
+"""
+
+
 @pytest.mark.parametrize(
     "end",
     [
@@ -161,6 +184,12 @@ def watches():
         "lead.on_event(lambda event: None)",
         "del lead, client",
         "sys.modules['keep'] = lead",
+        LEADS,
+        LEADS + "del elector, term",
+        LEADS + "sys.modules['keep'] = term",
+        LOOPS + "threading.Thread(target=loops).start(); leads.wait()",
+        LOOPS + "threading.Thread(target=loops, daemon=True).start(); leads.wait()",
+        "place = client.election('k2').campaign('a'); sys.modules['keep'] = place",
     ],
 )
 def test_the_interpreters_end_releases_the_key(end: str, server: leadership.testing.Server) -> None:
@@ -187,6 +216,9 @@ AT_EXIT = {
     "campaign": "other = client.leadership('k2', takeover_delay=60); wait = lambda: other.campaign('a', ttl=100)",
     "calls": "wait = lambda: [client.get_leader('k') for _ in iter(int, 1)]",
     "callback": "lead.on_event(lambda event: time.sleep(60)); wait = lead.campaign",
+    "elector": "lead.campaign('a'); elector = client.elector('k'); wait = elector.next_term",
+    "health": "elector = client.elector('k', health_check=lambda: time.sleep(60)); wait = elector.next_term",
+    "term": "elector = client.elector('k', drain_timeout=60); term = elector.next_term(); wait = lambda: elector.next_term() and time.sleep(60)",
 }
 QUIET = """
 def quiet():
@@ -198,9 +230,12 @@ thread = threading.Thread(target=quiet, daemon=DAEMON); thread.start()
 """
 
 
-@pytest.mark.parametrize("daemon", [True, False], ids=["daemon", "joined"])
-@pytest.mark.parametrize("hangs", [False, True], ids=["etcd answers", "etcd hangs"])
-@pytest.mark.parametrize("name", AT_EXIT)
+# An elector's waits are those of the others, so not in every combination.
+ELECTORS = ("elector", "health", "term")
+COMBINED = [(name, *more) for name in AT_EXIT for more in ((False, True), (False, False), (True, True), (True, False))]
+
+
+@pytest.mark.parametrize(("name", "hangs", "daemon"), [one for one in COMBINED if one[0] not in ELECTORS or one[1] != one[2]])
 def test_the_interpreter_ends_within_the_bound(
     name: str, hangs: bool, daemon: bool, server: leadership.testing.Server
 ) -> None:
@@ -218,7 +253,7 @@ def test_the_interpreter_ends_within_the_bound(
     out, err = process.communicate("\n", timeout=30)
     took = time.monotonic() - before
     assert (process.returncode, out, err) == (0, "ends\n", "")
-    bound = EXIT_FLUSH + 1 if hangs or name == "callback" else 1.5
+    bound = EXIT_FLUSH + 1 if hangs or name in ("callback", "health") else 1.5
     assert took < bound, f"{took:.3f} s: the library's part and an interpreter's own end"
     if not hangs:
         until(lambda: server.get("k") is None, "the key goes with the process", 1)
@@ -265,9 +300,9 @@ def test_the_first_program_leads_waits_and_hands_over(endpoint: str) -> None:
         until(lambda: read.commit().kvs(0), "its work")
     first.send_signal(signal.SIGTERM)
     out, err = first.communicate(timeout=20)
-    assert (first.returncode, out, err) == (0, "stops: asked to\n", "")
+    assert (first.returncode, out, err) == (0, "stops: closed\n", "")
     lines = iter(second.stdout.readline, "")
     assert any(line.startswith("leads, token ") for line in lines)
     second.send_signal(signal.SIGTERM)
     out, err = second.communicate(timeout=20)
-    assert (second.returncode, out, err) == (0, "stops: asked to\n", "")
+    assert (second.returncode, out, err) == (0, "stops: closed\n", "")

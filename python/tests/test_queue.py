@@ -1,0 +1,55 @@
+"""Elections of the queue kind from Python. The queue's own cases are the core's tests."""
+
+from __future__ import annotations
+
+import uuid
+
+import leadership
+import leadership.testing
+import pytest
+from conftest import until
+from test_elector import Background
+
+
+def test_candidates_lead_in_the_order_in_which_they_came(endpoint: str) -> None:
+    prefix = f"queue/{uuid.uuid4()}"
+    with leadership.connect(endpoint) as client:
+        election = client.election(prefix)
+        assert election.prefix == prefix.encode() and election.leader() is None and election.client is client
+        first = election.campaign("one", ttl=5)
+        assert first.valid and first.key == f"{prefix}/{first.lease_id:x}".encode()
+        second = Background(lambda: election.campaign("two"))
+        leader = election.leader()
+        assert leader is not None and (leader.value, leader.token) == (b"one", first.token)
+        with first:
+            assert second.thread.is_alive()
+        term = second.result()
+        assert first.lost == "resigned" and term.valid and term.token > first.token and term.value == b"two"
+        term.resign()
+        assert election.leader() is None
+
+
+def test_who_gives_up_leaves_the_queue(client: leadership.Client, server: leadership.testing.Server) -> None:
+    """case_06, case_35: by a timeout, and by the client's end."""
+    election = client.election("q")
+    held = election.campaign("one")
+    with pytest.raises(leadership.Timeout, match='"q"'):
+        election.campaign("two", timeout=0.2)
+    until(lambda: len(server.keys()) == 1, "its key has gone")
+    with leadership.connect(server.endpoint) as other:
+        waits = Background(lambda: other.election("q").campaign("three"))
+        until(lambda: len(server.keys()) == 2, "it stands in line")
+    with pytest.raises(leadership.Closed):
+        waits.result()
+    assert len(server.keys()) == 1 and held.valid
+
+
+def test_a_place_that_was_lost_fails_at_once(client: leadership.Client, server: leadership.testing.Server) -> None:
+    """case_05"""
+    election = client.election("q")
+    held = election.campaign("one")
+    waits = Background(lambda: election.campaign("two"))
+    until(lambda: len(server.keys()) == 2, "it stands in line")
+    server.delete(next(key for key in server.keys() if key != held.key))
+    with pytest.raises(leadership.NotElected):
+        waits.result()
