@@ -75,6 +75,8 @@ pub struct Observer {
     key: Key,
     seen: watch::Receiver<Observed>,
     told: Observed,
+    /// The one that observes: in a forked child nothing comes, and nothing that has a lock is touched (S12).
+    process: u32,
 }
 
 impl Observer {
@@ -110,7 +112,12 @@ impl Observer {
             key,
             seen,
             told: Observed::Unknown,
+            process: std::process::id(),
         })
+    }
+
+    fn forked(&self) -> bool {
+        self.process != std::process::id()
     }
 
     /// The key, or a queue's prefix.
@@ -122,6 +129,9 @@ impl Observer {
     /// What is known now. Local; does not count as told by [`next`](Self::next).
     #[must_use]
     pub fn latest(&self) -> Observed {
+        if self.forked() {
+            return Observed::Stopped(Some(Error::Forked));
+        }
         self.seen.borrow().clone()
     }
 
@@ -131,6 +141,10 @@ impl Observer {
         loop {
             if matches!(self.told, Observed::Stopped(_)) {
                 return None;
+            }
+            if self.forked() {
+                self.told = self.latest();
+                return Some(self.told.clone());
             }
             let now = self.seen.borrow_and_update().clone();
             if now.is_news_after(&self.told) {
@@ -144,6 +158,14 @@ impl Observer {
                 self.told = last.clone();
                 return Some(last);
             }
+        }
+    }
+}
+
+impl Drop for Observer {
+    fn drop(&mut self) {
+        if self.forked() {
+            std::mem::forget(self.seen.clone()); // the last one's end would be told, under a lock
         }
     }
 }

@@ -49,6 +49,8 @@ pub struct ElectorEvents {
     term: Option<(Arc<TermShared>, watch::Receiver<TermState>, TermState)>,
     /// The number of the last term told of: it is not told of again.
     last_term: u64,
+    /// Its token: the own key is no news, however late it is seen.
+    last_token: Option<i64>,
     state: ElectorState,
     heard: bool,
     leader: Option<Leader>,
@@ -70,6 +72,7 @@ impl ElectorEvents {
             client,
             term: None,
             last_term: 0,
+            last_token: None,
             state: ElectorState::Follower,
             heard: false,
             leader: None,
@@ -141,8 +144,8 @@ impl ElectorEvents {
         }
         if let Some(term) = level.term.filter(|term| term.id != self.last_term && term.deadline.lost().is_none()) {
             self.last_term = term.id;
+            self.last_token = Some(term.token);
             self.state = ElectorState::Leading;
-            // The own key is no news once its term was told of.
             self.leader = level.leader;
             self.heard = level.heard;
             let state = term.state.subscribe();
@@ -152,7 +155,11 @@ impl ElectorEvents {
         if level.heard && (!self.heard || identity(self.leader.as_ref()) != identity(level.leader.as_ref())) {
             self.heard = true;
             self.leader.clone_from(&level.leader);
-            return Some(level.leader.map_or(ElectorEvent::Vacant, ElectorEvent::Leader));
+            match level.leader {
+                Some(leader) if self.last_token.is_some() && leader.token == self.last_token => {}
+                Some(leader) => return Some(ElectorEvent::Leader(leader)),
+                None => return Some(ElectorEvent::Vacant),
+            }
         }
         if level.state != self.state {
             self.state = level.state;

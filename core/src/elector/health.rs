@@ -59,6 +59,10 @@ pub(super) fn start(shared: &Arc<Shared>, check: Check, age: Duration) -> Result
             let begun = clock.now();
             let outcome = catch_unwind(AssertUnwindSafe(|| check())).unwrap_or_else(|_| Err("the check panicked".to_owned()));
             let Some(shared) = elector.upgrade() else { return };
+            if shared.client().forked() {
+                // The check forked, and this is the child: its only thread ends, and so does it (S12).
+                return std::mem::forget(shared);
+            }
             shared.health.send_modify(|health| {
                 *health = match outcome {
                     // From its beginning: what it looked at may have changed since.
