@@ -1,8 +1,7 @@
 """An etcd in memory, in this process, on a loopback socket, with faults: for tests, never for production.
 
     with leadership.testing.server() as server, leadership.connect(server.endpoint) as client:
-        lead = client.leadership("k")
-        term = lead.campaign("a")
+        term = client.lead("k")
         server.delete("k")                  # a stranger's delete ...
         assert term.wait_lost(5) == "key_deleted"    # ... ends the term at once
 

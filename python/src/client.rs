@@ -18,6 +18,7 @@ use crate::lead::Leadership;
 use crate::lease::Lease;
 use crate::observer::Observer;
 use crate::queue::Election;
+use crate::term::OwnedTerm;
 use crate::unlocked::Unlocked;
 use crate::wait::wait;
 
@@ -204,6 +205,25 @@ impl Client {
         Elector::new(slf, crate::elector_options::builder(slf.get(), key, value.as_ref(), options)?)
     }
 
+    /// One shot: campaigns for `key`, as long as it takes but at most `timeout` seconds (then `Timeout`, and nothing is
+    /// left), until this process leads: the term, renewed until it is let go of or lost. Options as `elector`.
+    #[pyo3(signature = (key, value=None, *, timeout=None, **options))]
+    fn lead(
+        &self,
+        py: Python<'_>,
+        key: &Bound<'_, PyAny>,
+        value: Option<Bound<'_, PyAny>>,
+        timeout: Option<Bound<'_, PyAny>>,
+        options: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Py<OwnedTerm>> {
+        let builder = crate::elector_options::builder(self, key, value.as_ref(), options)?;
+        let term = wait(py, builder.lead(), convert::timeout(timeout.as_ref())?)?;
+        let term = in_time(py, term, || format!("campaign for {key}"))?;
+        let (owned, term) = OwnedTerm::new(py, term)?;
+        self.holders.took(crate::elector::number(), &term);
+        Ok(owned)
+    }
+
     /// The election of the queue kind under `prefix`: candidates wait in line, as those of etcd's own clients do. Nothing
     /// is sent.
     #[pyo3(signature = (prefix, *, takeover_delay=None, step_down_margin=None))]
@@ -244,7 +264,7 @@ impl Client {
         if client.forked() {
             return checked(py, Err(core::Error::Forked));
         }
-        drop(self.holders.take(None)); // nobody but this thread could end them, and it waits here
+        drop(self.holders.let_go(None)); // nobody but this thread could end them, and it waits here
         let (close, ended) = (client.close(), self.callbacks.ended());
         let closed = wait(
             py,
@@ -282,20 +302,22 @@ impl Client {
     }
 }
 
-/// Closes all of them within `timeout` seconds in all, callbacks and health checks included; what is not done by then goes on in the
-/// background, for as long as there is a process.
+/// Closes all of them within `timeout` seconds in all, callbacks and health checks included; half of that is for threads
+/// to finish what they do under a term. What is not done by then goes on in the background, for as long as there is a
+/// process.
 #[pyfunction]
 pub(crate) fn close_all(py: Python<'_>, clients: Vec<Bound<'_, Client>>, timeout: f64) -> PyResult<()> {
     let clients: Vec<_> = clients.iter().map(Bound::get).collect();
+    let timeout = Duration::from_secs_f64(timeout);
     for client in &clients {
-        drop(client.holders.take(None)); // this thread is at its end
+        drop(client.holders.let_go(None)); // this thread is at its end
     }
     let all = async {
-        join_all(clients.iter().filter_map(|client| client.core().ok()).map(core::Client::close)).await;
+        join_all(clients.iter().filter_map(|client| client.core().ok()).map(|client| client.close_within(timeout / 2))).await;
         join_all(clients.iter().map(|client| client.callbacks.ended())).await;
         join_all(clients.iter().map(|client| client.checks.quiet())).await;
     };
-    wait(py, all, Some(Duration::from_secs_f64(timeout)))?;
+    wait(py, all, Some(timeout))?;
     for client in clients {
         client.core()?.drop_without_waiting(); // the interpreter is about to drop them all
     }

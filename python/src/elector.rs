@@ -37,10 +37,8 @@ pub(crate) struct Elector {
 
 impl Elector {
     pub(crate) fn new(client: &Bound<'_, Client>, builder: core::ElectorBuilder) -> PyResult<Elector> {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
         let inner = Unlocked::new(checked(client.py(), builder.start())?);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        Ok(Elector { inner, client: client.clone().unbind(), number, callbacks: Mutex::default() })
+        Ok(Elector { inner, client: client.clone().unbind(), number: number(), callbacks: Mutex::default() })
     }
 
     fn core(&self) -> PyResult<&core::Elector> {
@@ -53,21 +51,22 @@ impl Elector {
         self.core()
     }
 
-    /// The terms that this thread took and still has: now the caller's to end.
-    fn own(&self) -> Vec<core::Term> {
-        self.client.get().holders().take(Some(self.number))
-    }
-
     fn next(&self, py: Python<'_>, timeout: Option<Duration>) -> PyResult<Option<Py<OwnedTerm>>> {
         let elector = self.unforked(py)?;
-        drop(self.own());
+        drop(self.client.get().holders().let_go(Some(self.number)));
         let term = wait(py, elector.next_term(), timeout)?;
         let term = in_time(py, term, || format!("next term of {}", show(elector.key())))?;
         let Some(term) = term else { return Ok(None) };
-        let (term, slot) = OwnedTerm::new(py, term)?;
-        self.client.get().holders().took(self.number, &slot);
-        Ok(Some(term))
+        let (owned, term) = OwnedTerm::new(py, term)?;
+        self.client.get().holders().took(self.number, &term);
+        Ok(Some(owned))
     }
+}
+
+/// A number by which the terms of one elector are known.
+pub(crate) fn number() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 /// The first that failed.
@@ -106,7 +105,7 @@ impl Elector {
             let view = term.bind(py).as_super().get().core()?.clone();
             let done = body.call1((Term::new(view.clone()),));
             let lost = view.is_lost();
-            let resigned = OwnedTerm::end(&term.bind(py).borrow(), py);
+            let resigned = term.get().resign(py);
             match done {
                 Ok(_) if lost => {}
                 Ok(value) => return resigned.map(|()| Some(value.unbind())),
@@ -149,15 +148,18 @@ impl Elector {
     /// cool-down if somebody wants a term. Nothing without a term.
     fn resign(&self, py: Python<'_>) -> PyResult<()> {
         let elector = self.unforked(py)?;
-        let own = self.own();
+        let own = self.client.get().holders().let_go(Some(self.number));
         let all = async {
-            if own.is_empty() {
-                return elector.resign().await;
-            }
-            first_error(join_all(own.into_iter().map(core::Term::resign)).await)
+            if own.is_empty() { elector.resign().await } else { first_error(join_all(own).await) }
         };
         let resigned = wait(py, all, None)?;
         in_time(py, resigned, || "resign".to_owned())
+    }
+
+    /// Gives the election's key another value: in the current term, which goes on, and for later campaigns.
+    fn proclaim(&self, py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        let proclaimed = wait(py, self.core()?.proclaim(convert::bytes("value", value)?), None)?;
+        in_time(py, proclaimed, || "proclaim".to_owned())
     }
 
     /// Stops campaigning, drains and releases the term, ends the loop: who waits for a term gets None. Returns after the
@@ -167,13 +169,14 @@ impl Elector {
     fn close(&self, py: Python<'_>, wait: bool) -> PyResult<()> {
         let elector = self.unforked(py)?;
         if !wait {
-            // Begun by the first look at it; letting go of it stops nothing.
-            return crate::wait::wait(py, elector.close(), Some(Duration::ZERO))?.map_or(Ok(()), |closed| checked(py, closed));
+            drop(elector.close()); // begun by the call
+            return Ok(());
         }
         self.client.get().callbacks().ensure_not_in_one(py)?;
-        let (own, last) = (self.own(), self.callbacks.lock().unwrap_or_else(PoisonError::into_inner).clone());
+        let own = self.client.get().holders().let_go(Some(self.number));
+        let last = self.callbacks.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let all = async {
-            let resigned = first_error(join_all(own.into_iter().map(core::Term::resign)).await);
+            let resigned = first_error(join_all(own).await);
             let closed = elector.close().await;
             join_all(last.into_iter().map(Last::wait)).await;
             resigned.and(closed)

@@ -97,6 +97,12 @@ impl Leadership {
         Ok(Txn::new(checked(py, self.core()?.txn())?))
     }
 
+    /// Gives the key another value in the current term, which goes on with the same token.
+    fn proclaim(&self, py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        let proclaimed = wait(py, self.core()?.proclaim(convert::bytes("value", value)?), None)?;
+        in_time(py, proclaimed, || "proclaim".to_owned())
+    }
+
     /// Not leader at once; then deletes the key and revokes the lease, and waits for that.
     fn reset(&self, py: Python<'_>) -> PyResult<()> {
         let reset = wait(py, self.core()?.reset(), None)?;

@@ -13,6 +13,7 @@ mod lead;
 mod lease;
 mod log;
 mod observer;
+mod participant;
 mod pulled;
 mod queue;
 mod term;
@@ -36,6 +37,7 @@ fn _leadership(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<term::OwnedTerm>()?;
     module.add_class::<elector::Elector>()?;
     module.add_class::<queue::Election>()?;
+    module.add_class::<participant::Participant>()?;
     module.add_class::<observer::Observer>()?;
     module.add_class::<observer::Observed>()?;
     module.add_class::<events::Event>()?;

@@ -7,6 +7,8 @@ use pyo3::types::PyBytes;
 use crate::client::{Client, Leader};
 use crate::convert::{self, show};
 use crate::error::{checked, in_time};
+use crate::observer::Observer;
+use crate::participant::Participant;
 use crate::term::OwnedTerm;
 use crate::unlocked::Unlocked;
 use crate::wait::wait;
@@ -58,6 +60,24 @@ impl Election {
     fn leader(&self, py: Python<'_>) -> PyResult<Option<Leader>> {
         let leader = wait(py, self.core()?.leader(), None)?;
         Ok(in_time(py, leader, || "leader".to_owned())?.map(Leader::from))
+    }
+
+    /// All candidates in the order of their turns, the leader first.
+    fn participants(&self, py: Python<'_>) -> PyResult<Vec<Participant>> {
+        let participants = wait(py, self.core()?.participants(), None)?;
+        let participants = in_time(py, participants, || "participants".to_owned())?;
+        Ok(participants.into_iter().map(Participant::from).collect())
+    }
+
+    /// Observes the queue from now on: who leads, vacancies, the end. Nothing is waited for.
+    fn observe(&self, py: Python<'_>) -> PyResult<Observer> {
+        Ok(Observer::of(checked(py, self.core()?.observe())?, self.client.clone_ref(py)))
+    }
+
+    /// Gives up the term that this election won last; nothing without one.
+    fn resign(&self, py: Python<'_>) -> PyResult<()> {
+        let resigned = wait(py, self.core()?.resign(), None)?;
+        in_time(py, resigned, || "resign".to_owned())
     }
 
     /// What the candidates' keys start with, without the slash.

@@ -9,7 +9,6 @@ use pyo3::types::PyBytes;
 
 use crate::convert::{self, show};
 use crate::error::in_time;
-use crate::holders::Slot;
 use crate::txn::Txn;
 use crate::unlocked::Unlocked;
 use crate::wait::wait;
@@ -87,10 +86,10 @@ impl Term {
         Ok(PyBytes::new(py, self.core()?.key()))
     }
 
-    /// The value the term was won with.
+    /// The value of the key: the last that was proclaimed, or the one the term was won with.
     #[getter]
     fn value<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        Ok(PyBytes::new(py, self.core()?.value()))
+        Ok(PyBytes::new(py, &self.core()?.latest_value()))
     }
 
     /// A transaction that etcd applies only while this very term holds the key.
@@ -100,6 +99,25 @@ impl Term {
             return Err(crate::error::raise(py, core::Error::Forked));
         }
         Ok(Txn::new(term.txn()))
+    }
+
+    /// Writes another key if this very term still holds the election's: `txn()` in one line.
+    fn put(&self, py: Python<'_>, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        let (key, value) = (convert::bytes("key", key)?, convert::bytes("value", value)?);
+        let put = wait(py, self.core()?.put(key, value), None)?;
+        in_time(py, put, || "put".to_owned())
+    }
+
+    /// Deletes another key if this very term still holds the election's: whether it was there.
+    fn delete(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let deleted = wait(py, self.core()?.delete(convert::bytes("key", key)?), None)?;
+        in_time(py, deleted, || "delete".to_owned())
+    }
+
+    /// Gives the election's key another value: the same term, the same token, and no vacancy between.
+    fn proclaim(&self, py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        let proclaimed = wait(py, self.core()?.proclaim(convert::bytes("value", value)?), None)?;
+        in_time(py, proclaimed, || "proclaim".to_owned())
     }
 
     fn __repr__(&self) -> PyResult<String> {
@@ -119,39 +137,30 @@ impl Term {
 #[pyclass(frozen, extends = Term, module = "leadership")]
 #[derive(Debug)]
 pub(crate) struct OwnedTerm {
-    slot: Unlocked<Arc<Slot>>,
+    term: Unlocked<Arc<core::Term>>,
 }
 
 impl OwnedTerm {
-    /// The object, and what ends the term from elsewhere.
-    pub(crate) fn new(py: Python<'_>, term: core::Term) -> PyResult<(Py<OwnedTerm>, Arc<Slot>)> {
+    /// The object, and the term for whoever is to end it when its holder has forgotten to.
+    pub(crate) fn new(py: Python<'_>, term: core::Term) -> PyResult<(Py<OwnedTerm>, Arc<core::Term>)> {
         let view = Term::new(term.handle());
-        let slot = Slot::new(term);
-        let owned = PyClassInitializer::from(view).add_subclass(OwnedTerm { slot: Unlocked::new(slot.clone()) });
-        Ok((Py::new(py, owned)?, slot))
+        let term = Arc::new(term);
+        let owned = PyClassInitializer::from(view).add_subclass(OwnedTerm { term: Unlocked::new(term.clone()) });
+        Ok((Py::new(py, owned)?, term))
     }
 
-    /// `resign`.
-    pub(crate) fn end(slf: &PyRef<'_, Self>, py: Python<'_>) -> PyResult<()> {
-        if forked(slf.as_super().core()?) {
-            return Err(crate::error::raise(py, core::Error::Forked));
-        }
-        let Some(term) = slf.slot.get().and_then(|slot| slot.take()) else { return Ok(()) };
-        let resigned = wait(py, term.resign(), None)?;
-        in_time(py, resigned, || "resign".to_owned())
+    fn core(&self) -> PyResult<&core::Term> {
+        let term = self.term.get().map(Arc::as_ref);
+        term.ok_or_else(|| pyo3::exceptions::PyRuntimeError::new_err("the term is being dropped"))
     }
-}
-
-fn forked(term: &core::TermHandle) -> bool {
-    term.lost_reason() == Some(core::Reason::Forked)
 }
 
 #[pymethods]
 impl OwnedTerm {
-    /// Lets go of the term: not leader at once, then the key is deleted, and waits for that. Nothing if that was done
-    /// before.
-    fn resign(slf: PyRef<'_, Self>, py: Python<'_>) -> PyResult<()> {
-        OwnedTerm::end(&slf, py)
+    /// Lets go of the term: not leader at once, then the key is deleted, and waits for that. Idempotent.
+    pub(crate) fn resign(&self, py: Python<'_>) -> PyResult<()> {
+        let resigned = wait(py, self.core()?.let_go(), None)?;
+        in_time(py, resigned, || "resign".to_owned())
     }
 
     fn __enter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
@@ -159,18 +168,16 @@ impl OwnedTerm {
     }
 
     #[pyo3(signature = (exception=None, *_more))]
-    fn __exit__(
-        slf: PyRef<'_, Self>,
-        py: Python<'_>,
-        exception: Option<Bound<'_, PyAny>>,
-        _more: &Bound<'_, PyAny>,
-    ) -> PyResult<()> {
-        if forked(slf.as_super().core()?) {
+    fn __exit__(&self, py: Python<'_>, exception: Option<Bound<'_, PyAny>>, _more: &Bound<'_, PyAny>) -> PyResult<()> {
+        let term = self.core()?;
+        if term.lost_reason() == Some(core::Reason::Forked) {
             return Ok(()); // a child leaves the parent's block: the parent's to resign
         }
-        // Its client's end has released it.
-        let closed = slf.as_super().core()?.lost_reason() == Some(core::Reason::Closed);
-        let resigned = OwnedTerm::end(&slf, py);
-        if closed { Ok(()) } else { crate::lead::unless_raising(resigned, exception) }
+        let resigned = match wait(py, term.let_go(), None) {
+            Ok(Some(Err(core::Error::Closed))) => Ok(()), // its client's end has released it
+            Ok(resigned) => in_time(py, resigned, || "resign".to_owned()),
+            Err(interrupted) => Err(interrupted),
+        };
+        crate::lead::unless_raising(resigned, exception)
     }
 }

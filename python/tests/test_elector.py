@@ -186,6 +186,42 @@ def test_resign_goes_on_campaigning(client: leadership.Client) -> None:
         assert len(tokens.result()) == 2
 
 
+def test_one_shot(client: leadership.Client, server: leadership.testing.Server) -> None:
+    with client.lead("k", "a", ttl=5, purpose="once") as term:
+        assert term.valid and server.get("k") == b"a"
+        with pytest.raises(leadership.Timeout):
+            client.lead("k", "b", timeout=0.1)
+        term.put("x", "1")
+        assert server.get("x") == b"1" and term.delete("x") and not term.delete("x")
+        term.proclaim(b"a2")
+        assert term.valid and term.value == b"a2" and server.get("k") == b"a2"
+    assert term.lost == "resigned" and server.get("k") is None
+    until(lambda: server.leases() == [], "neither of them has left anything")
+    with pytest.raises(leadership.NotLeader):
+        term.put("x", "2")
+    with pytest.raises(leadership.InvalidArgument) as refused:
+        client.lead("k", ttl=0)
+    assert refused.value.argument == "ttl"
+    with client.lead("k", drain_timeout=60) as term:
+        client.close()
+        assert server.get("k") is None and not term.valid
+
+
+def test_proclaim(client: leadership.Client, server: leadership.testing.Server) -> None:
+    with client.elector("k", "a", cool_down=0) as elector:
+        elector.proclaim("b")
+        term = elector.next_term()
+        assert term is not None and term.value == b"b"
+        elector.proclaim("c")
+        assert term.valid and term.value == b"c" and server.get("k") == b"c"
+        term.resign()
+        term = elector.next_term()
+        assert term is not None and server.get("k") == b"c"
+        with pytest.raises(leadership.InvalidArgument) as refused:
+            term.proclaim(b"x" * 2_000_000)
+        assert refused.value.argument == "value" and term.valid
+
+
 def test_run(client: leadership.Client, server: leadership.testing.Server) -> None:
     with client.elector("k", "a", cool_down=0) as elector:
         seen: list[int] = []

@@ -50,7 +50,8 @@ ever = {
 ever[owned] = ever[term]
 arguments = {'get_leader': ('k',), 'lease_time_left': (1,), 'leadership': ('k',), 'campaign': ('b',), 'on_event': (print,),
              'delete_leader_key_at': (1,), 'set_lease': (None,), 'set_primary_watch': (True,), 'elector': ('e',),
-             'election': ('q',), 'observer': ('o',), 'run': (print,)}
+             'election': ('q',), 'observer': ('o',), 'run': (print,), 'lead': ('l',),
+             'put': ('x', 'y'), 'delete': ('x',), 'proclaim': ('v',)}
 def look():
     wrong = []
     for thing in (client, lead, term, lease, txn, elector, owned, election, observer, events):

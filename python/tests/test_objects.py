@@ -111,6 +111,11 @@ def test_bad_input_names_the_argument(argument: str, call: Any, client: leadersh
         lambda client: Op.put("k", None),
         lambda client: leadership.Leadership(),
         lambda client: leadership.Term(),
+        lambda client: leadership.OwnedTerm(),
+        lambda client: leadership.Elector(),
+        lambda client: client.elector("k").on_event(None),
+        lambda client: client.elector("k").run(7),
+        lambda client: client.lead("k", timeout="x"),
     ],
 )
 def test_wrong_types_are_type_errors(call: Any, client: leadership.Client) -> None:
@@ -122,11 +127,14 @@ def test_objects_are_frozen_have_reprs_and_refuse_pickling(client: leadership.Cl
     lead = client.leadership("k")
     term = lead.campaign("a")
     txn = lead.txn()
-    things = [client, lead, term, client.lease(), client.get_leader("k"), txn, txn.commit()]
+    elector, observer, election = client.elector("e"), client.observer("k"), client.election("q")
+    owned = election.campaign("a")
+    things: list[Any] = [client, lead, term, client.lease(), client.get_leader("k"), txn, txn.commit(), elector, elector.events()]
+    things += [observer, next(observer), election, owned, *election.participants()]
     for thing in [*things, Compare.value("k", "==", b"\xff"), Op.put("k", "v")]:
         assert repr(thing).startswith("<leadership."), repr(thing)
         with pytest.raises(AttributeError):
-            thing.value2 = 1  # type: ignore[union-attr]
+            thing.value2 = 1
         with pytest.raises(TypeError):
             pickle.dumps(thing)
         with pytest.raises(TypeError):
@@ -147,16 +155,36 @@ with leadership.testing.server() as server, leadership.connect(server.endpoint) 
     term: leadership.Term = lead.campaign(b"v", ttl=5, compares=[leadership.Compare.version("x", "==", 0)])
     reason: leadership.Reason | None = term.wait_lost(0)
     ok: bool = lead.txn().then(leadership.Op.put("x", "y")).commit().succeeded
+    with client.elector("e", "a", ttl=5, health_check=lambda: True) as elector:
+        for owned in elector:
+            view: leadership.Term | None = elector.current()
+            state: leadership.ElectorState = elector.state
+            owned.put("x", "z")
+            break
+        owned.resign()
+        token: int | None = elector.run(lambda term: term.token)
+    with client.election("q").campaign("a", timeout=5) as place, client.observer("e") as observer:
+        seen: leadership.Leader | None = next(observer).leader
+    with client.lead("e", ttl=5, timeout=5) as once:
+        own: leadership.OwnedTerm = once
 """
     )
     bad = tmp_path / "bad.py"
-    bad.write_text("import leadership\nleadership.Compare.version('x', '=', 0)\nleadership.connect(7)\n")
+    bad.write_text(
+        """
+import leadership
+leadership.Compare.version('x', '=', 0)
+leadership.connect(7)
+leadership.connect("h:1").elector("k", tll=5)
+leadership.connect("h:1").elector("k").current().resign()
+"""
+    )
     mypy = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path / "cache")]
     package = str(ROOT / "python/leadership")
     checked = subprocess.run([*mypy, package, str(good)], capture_output=True, text=True)
     assert checked.returncode == 0, checked.stdout + checked.stderr
     refused = subprocess.run([*mypy, str(bad)], capture_output=True, text=True, cwd=ROOT / "python")
-    assert refused.stdout.count("error:") == 2, refused.stdout + refused.stderr
+    assert refused.stdout.count("error:") == 5, refused.stdout + refused.stderr
     subprocess.run([sys.executable, str(good)], check=True, timeout=30)
 
 

@@ -21,12 +21,21 @@ def test_candidates_lead_in_the_order_in_which_they_came(endpoint: str) -> None:
         second = Background(lambda: election.campaign("two"))
         leader = election.leader()
         assert leader is not None and (leader.value, leader.token) == (b"one", first.token)
+        until(lambda: len(election.participants()) == 2, "it stands in line")
+        leads, waits = election.participants()
+        assert (leads.value, leads.leads, leads.lease_id, leads.priority) == (b"one", True, first.lease_id, 0)
+        assert (waits.value, waits.leads) == (b"two", False) and waits.revision > leads.revision and "two" in repr(waits)
+        observer = election.observe()
+        assert (seen := next(observer).leader) is not None and seen.value == b"one"
+        first.proclaim("one, still")
+        assert (seen := next(observer).leader) is not None and seen.value == b"one, still"
         with first:
             assert second.thread.is_alive()
         term = second.result()
         assert first.lost == "resigned" and term.valid and term.token > first.token and term.value == b"two"
-        term.resign()
-        assert election.leader() is None
+        assert (seen := next(observer).leader) is not None and (seen.value, seen.token) == (b"two", term.token)
+        election.resign()
+        assert term.lost == "resigned" and election.leader() is None and next(observer).leader is None
 
 
 def test_who_gives_up_leaves_the_queue(client: leadership.Client, server: leadership.testing.Server) -> None:
