@@ -11,6 +11,7 @@ use std::time::Duration;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::{Notify, oneshot, watch};
 
+use crate::clock::BootTime;
 use crate::error::{Error, Result};
 use crate::etcd::{Etcd, Failure, Level, Reader, Renewer, Subscription, Watcher};
 use crate::moving::{self, Moves};
@@ -61,6 +62,8 @@ pub(crate) struct Io {
     pub(crate) renewer: Rc<Renewer>,
     pub(crate) watcher: Rc<Watcher>,
     pub(crate) validity: Validity,
+    /// How often what is watched, and who stands, is read again (S11).
+    pub(crate) reread: Duration,
     pub(crate) pages: Arc<Pages>,
     pub(crate) next_id: Cell<u64>,
     pub(crate) closing: RefCell<Vec<oneshot::Sender<Result<()>>>>,
@@ -86,6 +89,12 @@ pub(crate) struct Kept {
 impl Io {
     pub(crate) fn slot(&self) -> Result<Slot> {
         self.pages.slot().map_err(|error| Error::internal(format!("no memory for a deadline: {error}")))
+    }
+
+    /// When to read again what is read now and then: the interval ± 20 %.
+    pub(crate) fn reread_at(&self) -> BootTime {
+        let percent = 80 + u32::try_from(self.etcd.random(41)).unwrap_or(0);
+        self.etcd.clock.now().after(self.reread * percent / 100)
     }
 
     pub(crate) fn next_id(&self) -> u64 {

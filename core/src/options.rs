@@ -29,6 +29,8 @@ const MIN_STEP_DOWN: Duration = Duration::from_millis(100);
 
 /// A lease that carries a term is renewed every TTL/5: what counts in a stall is the validity left when it begins.
 pub(crate) const RENEWALS_PER_TTL: u32 = 5;
+/// That of a candidate that waits every TTL/2.5: so many intervals of the other's.
+pub(crate) const WAITING_INTERVALS: u32 = 2;
 
 /// How to reach etcd and how careful to be.
 #[derive(Debug, Clone)]

@@ -64,6 +64,7 @@ pub(crate) async fn io_main(parts: Parts) {
         renewer: renewer.clone(),
         watcher: watcher.clone(),
         validity,
+        reread: options.reread,
         pages,
         next_id: Cell::new(1),
         closing: RefCell::default(),

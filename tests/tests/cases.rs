@@ -28,6 +28,8 @@ mod lease;
 mod electing;
 #[path = "cases/everyday.rs"]
 mod everyday;
+#[path = "cases/standing.rs"]
+mod standing;
 #[path = "cases/queueing.rs"]
 mod queueing;
 #[path = "cases/observing.rs"]

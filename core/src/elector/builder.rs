@@ -51,6 +51,8 @@ pub(super) struct ElectorOptions {
     pub(super) drain: Duration,
     pub(super) cool_down: Option<Duration>,
     pub(super) limit: usize,
+    pub(super) priority: i64,
+    pub(super) warm: bool,
     pub(super) health: Option<Check>,
     pub(super) health_age: Option<Duration>,
     /// Ends with its first term.
@@ -70,6 +72,8 @@ impl ElectorBuilder {
                 drain: DEFAULT_DRAIN,
                 cool_down: None,
                 limit: 3,
+                priority: 0,
+                warm: true,
                 health: None,
                 health_age: None,
                 once: false,
@@ -141,6 +145,20 @@ impl ElectorBuilder {
     /// TTL each time (default 3; the window is 5 min).
     pub fn campaign_limit(mut self, terms: usize) -> Self {
         self.options.limit = terms;
+        self
+    }
+
+    /// Candidates of higher priority take a vacant key first (default 0). A lower one yields by a short delay, never more
+    /// than a quarter of the TTL: it does not wait for who is not there.
+    pub fn priority(mut self, priority: i64) -> Self {
+        self.options.priority = priority;
+        self
+    }
+
+    /// Whether to hold a granted, registered lease while another leads (default: yes). So a vacant key is taken in one
+    /// transaction, and the leader can hand over to this candidate; it costs a renewal every TTL/2.5.
+    pub fn warm(mut self, warm: bool) -> Self {
+        self.options.warm = warm;
         self
     }
 

@@ -1,5 +1,5 @@
 //! The loop of an elector, on the I/O thread: follow, campaign, lead, drain, again.
-//! Owns the order of things; winning is `leadership`'s campaign, releasing is `release`'s.
+//! Owns the order of things; coming to a term is `standing`'s, releasing is `release`'s.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,12 +10,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::health::Health;
 use super::pausing::Pausing;
 use super::shared::{ElectorState, Order, Shared, Wanted};
+use super::standing::Standing;
 use crate::clock::BootTime;
-use crate::error::{Error, Reason, Result, show};
+use crate::error::{Reason, Result, show};
 use crate::etcd::{Level, Reader};
-use crate::io::{Cancel, Io};
-use crate::leadership::campaign;
-use crate::lease::Lease;
+use crate::io::Io;
 use crate::protocol::{self, Leader};
 use crate::release;
 use crate::resets::Since;
@@ -40,12 +39,14 @@ pub(super) async fn drive(io: Rc<Io>, el: Arc<Shared>, orders: mpsc::UnboundedRe
         wanted: el.wanted.subscribe(),
         health: el.health.subscribe(),
         not_before: BootTime::default(),
+        standing: Standing::default(),
         closing: Vec::new(),
         released: Ok(()),
     };
     let pausing = Pausing::watch(&drive.io, &el);
     let ended = drive.run().await;
     drop(pausing);
+    drive.stand_down().await;
     drive.io.loops.borrow_mut().remove(&el.lead.shared.id);
     el.client().end_loop();
     if let Err(error) = &ended {
@@ -63,8 +64,8 @@ pub(super) async fn drive(io: Rc<Io>, el: Arc<Shared>, orders: mpsc::UnboundedRe
 
 /// What the loop does next.
 pub(super) enum Next {
-    /// The key is vacant and nothing speaks against taking it.
-    Campaign,
+    /// Another term, if somebody wants one.
+    Again,
     /// Closed in order.
     Stop,
 }
@@ -81,6 +82,7 @@ pub(super) struct Drive {
     pub(super) health: watch::Receiver<Health>,
     /// Holds back until then: cool-down, limit.
     pub(super) not_before: BootTime,
+    pub(super) standing: Standing,
     closing: Vec<oneshot::Sender<Result<()>>>,
     /// How the last release went, for who closes.
     released: Result<()>,
@@ -88,37 +90,22 @@ pub(super) struct Drive {
 
 impl Drive {
     async fn run(&mut self) -> Result<()> {
-        if let Some(queue) = self.el.queue.clone() {
-            while let Some(term) = self.win_place(&queue).await? {
-                if matches!(self.reign(&term).await, Next::Stop) || self.el.options.once {
-                    break;
-                }
+        while let Some(term) = self.win().await? {
+            if matches!(self.reign(&term).await, Next::Stop) || self.el.options.once {
+                break;
             }
-            return Ok(());
         }
-        loop {
-            match self.follow().await? {
-                Next::Campaign => {}
-                Next::Stop => return Ok(()),
-            }
-            match self.campaign().await {
-                Ok(Some(term)) => {
-                    if matches!(self.reign(&term).await, Next::Stop) || self.el.options.once {
-                        return Ok(());
-                    }
-                }
-                Ok(None) => {}
-                Err(Error::Closed) => return Ok(()),
-                // Another was faster, or etcd is away: that passes.
-                Err(error @ (Error::NotElected { .. } | Error::Cancelled { .. })) => log::debug!("{error}"),
-                Err(error) if error.is_retriable() || matches!(error, Error::ClusterChanged { .. }) => {
-                    log::info!("{}: {error}", show(self.el.lead.key()));
-                }
-                Err(error) => return Err(error),
-            }
-            if !self.closing.is_empty() {
-                return Ok(());
-            }
+        Ok(())
+    }
+
+    /// The next term; `None`: it is to stop.
+    async fn win(&mut self) -> Result<Option<Arc<TermShared>>> {
+        if self.is_closing() {
+            return Ok(None);
+        }
+        match self.el.queue.clone() {
+            Some(queue) => self.win_place(&queue).await,
+            None => self.win_key().await,
         }
     }
 
@@ -162,43 +149,6 @@ impl Drive {
             });
         }
         Ok(now)
-    }
-
-    /// Until the key is vacant, somebody wants a term, and nothing speaks against campaigning.
-    async fn follow(&mut self) -> Result<Next> {
-        let mut wanted = self.el.wanted.subscribe();
-        let mut health = self.el.health.subscribe();
-        loop {
-            self.state(self.resting());
-            let key = self.look()?;
-            let now = self.now();
-            let wanted_until = wanted.borrow_and_update().until(self.el.options.ttl);
-            let (well_until, wrong) = {
-                let health = health.borrow_and_update();
-                (health.until(), health.wrong(now))
-            };
-            self.unhealthy(wrong);
-            let may = now < wanted_until && now < well_until && now >= self.not_before;
-            if may && key.synced && key.kv.is_none() {
-                return Ok(Next::Campaign);
-            }
-            let next = [self.not_before, wanted_until, well_until].into_iter().filter(|at| *at > now).min();
-            let sleep = next.map_or(LOOK_AGAIN, |at| at.since(now).min(LOOK_AGAIN));
-            // Nobody wants anything of it: no timer either.
-            let idle = next.is_none_or(|at| at == BootTime(u64::MAX)) || now >= wanted_until;
-            tokio::select! {
-                changed = self.level.changed() => if changed.is_err() {
-                    return Ok(Next::Stop);
-                },
-                _ = wanted.changed() => {}
-                _ = health.changed() => {}
-                order = self.orders.recv() => if self.obey_without_a_term(order) {
-                    return Ok(Next::Stop);
-                },
-                () = self.closed.wait() => return Ok(Next::Stop),
-                () = tokio::time::sleep(sleep), if !idle => {}
-            }
-        }
     }
 
     pub(super) fn is_closing(&self) -> bool {
@@ -250,57 +200,6 @@ impl Drive {
                 true
             }
             Some(Order::Dropped) | None => true,
-        }
-    }
-
-    /// One campaign; `None` if it was called off.
-    async fn campaign(&mut self) -> Result<Option<Arc<TermShared>>> {
-        self.state(ElectorState::Campaigning);
-        let lead = self.el.lead.shared.clone();
-        let cancel = Cancel::default();
-        let (io, options, resets) = (self.io.clone(), self.el.campaign_options(), lead.resets.since());
-        let stopped = cancel.clone();
-        let shared = self.el.options.lease.as_ref().map(|claim| claim.lease.clone());
-        let work = async move {
-            let _running = lead.campaigning(&io).await?;
-            let lease = match shared {
-                Some(shared) => Some(shared.lease(&io).await?),
-                None => None,
-            };
-            let won = campaign(io, lead, options, lease.clone(), resets, stopped).await?;
-            if let (Some(term), Some(lease)) = (won.term(), lease) {
-                hold_until_released(term, lease);
-            }
-            Ok(won)
-        };
-        tokio::pin!(work);
-        let mut wanted = self.el.wanted.subscribe();
-        loop {
-            let left = wanted.borrow_and_update().until(self.el.options.ttl).since(self.now());
-            tokio::select! {
-                won = &mut work => return Ok(won?.take()),
-                order = self.orders.recv() => match order {
-                    // Not a leader yet, and it shall not become one by this campaign.
-                    Some(Order::Resign(told)) => {
-                        cancel.trigger();
-                        self.cool_down();
-                        let _ = told.send(Ok(()));
-                    }
-                    order => if self.obey_without_a_term(order) {
-                        cancel.trigger();
-                        let called_off = work.await;
-                        drop(called_off); // won all the same: given up by that
-                        return Err(Error::Closed);
-                    },
-                },
-                _ = wanted.changed() => {}
-                () = tokio::time::sleep(left), if left < LOOK_AGAIN * 60 => {
-                    log::info!("{}: nobody waits for a term any more", show(self.el.lead.key()));
-                    cancel.trigger();
-                    let _ = work.await;
-                    return Ok(None);
-                }
-            }
         }
     }
 
@@ -401,7 +300,7 @@ impl Drive {
         self.after(reason);
         match next {
             Some(next) => next,
-            None if self.closing.is_empty() => Next::Campaign,
+            None if self.closing.is_empty() => Next::Again,
             None => Next::Stop,
         }
     }
@@ -482,13 +381,4 @@ impl Drive {
             }
         }
     }
-}
-
-/// A shared lease lives as long as somebody holds it.
-fn hold_until_released(term: &Arc<TermShared>, lease: Lease) {
-    let term = term.clone();
-    tokio::task::spawn_local(async move {
-        term.released.wait().await;
-        drop(lease);
-    });
 }

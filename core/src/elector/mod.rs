@@ -8,7 +8,9 @@ mod handing;
 mod health;
 mod pausing;
 mod queued;
+mod rank;
 mod shared;
+mod standing;
 mod term;
 
 use std::fmt;

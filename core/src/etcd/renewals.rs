@@ -3,6 +3,7 @@
 
 mod moves;
 mod proving;
+mod standing;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -52,6 +53,8 @@ struct Entry {
     ttl: Duration,
     until: BootTime,
     renewing: bool,
+    /// For a candidate that waits (`standing`).
+    standing: bool,
     /// When it is due.
     next: Option<BootTime>,
     /// The streams it is outstanding on, a bit each.
@@ -130,6 +133,7 @@ impl Renewals {
         self.ttls_changed();
         let entry = Entry {
             renewing: false,
+            standing: false,
             next: None,
             on: 0,
             sent,
@@ -185,7 +189,7 @@ impl Renewals {
             }
             // Outstanding: its answer plans the next, or the stream's stall does.
             if entry.on & well == 0 {
-                let next = entry.sent.after(entry.ttl / RENEWALS_PER_TTL);
+                let next = entry.sent.after(entry.interval());
                 self.schedule(place, next);
             }
         } else {
@@ -215,6 +219,7 @@ impl Renewals {
 
     /// A term begins: its lease's renewals extend it, and its key takes part in the confirming reads.
     pub(crate) fn add_term(&mut self, term: Arc<TermShared>, shown: BootTime, now: BootTime) {
+        term.lease.ids().for_each(|lease| self.leads(lease));
         for lease in term.lease.ids() {
             if let Some(entry) = self.leases.get_mut(lease) {
                 if entry.terms.is_empty() {

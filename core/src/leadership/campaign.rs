@@ -1,27 +1,24 @@
-//! One campaign: lease, registration, the transaction, the takeover delay, the proof, the term (S4, S7, S15).
-//! Owns the order of the steps and what is undone when one fails; each transaction is `protocol`'s.
+//! Winning: the campaign's transaction or a hand-over, the takeover delay, the proof, the term (S4, S7, S10, S15).
+//! Owns the order of these steps; what they rest on is `candidate`'s, each transaction `protocol`'s.
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::task::JoinHandle;
-
 use super::LeadershipShared;
-use super::giving_up::Alone;
+use super::candidate::{Candidate, Source, Stand};
 use crate::clock::{Alarm, BootTime};
 use crate::error::{Error, Result, show};
-use crate::etcd::{Ask, Failure, Got, Level, Proof, Reader};
+use crate::etcd::{Ask, Failure, Level, Proof, Reader};
 use crate::io::{Cancel, Io};
-use crate::lease::{Granting, Lease};
+use crate::lease::Lease;
 use crate::moving;
-use crate::options::{CampaignOptions, DEFAULT_TAKEOVER_DELAY, step_down_margin, ttl_secs};
-use crate::protocol::{self, Campaign, CampaignReply, Guard, KeyValue, Leader, TxnReply};
+use crate::options::{CampaignOptions, DEFAULT_TAKEOVER_DELAY};
+use crate::protocol::{self, Campaign, CampaignReply, Compare, Guard, Handed, Key, KeyValue, Leader};
 use crate::resets::Since;
 use crate::term::{Announced, Deadline, Holding, LeaseShared, Proclaimed, Release, TermShared};
 
-pub(crate) async fn campaign(
+pub(super) async fn campaign(
     io: Rc<Io>,
     lead: Arc<LeadershipShared>,
     options: CampaignOptions,
@@ -29,23 +26,20 @@ pub(crate) async fn campaign(
     resets: Since,
     cancel: Cancel,
 ) -> Result<Won> {
-    let mut attempt = Attempt {
-        io: io.clone(),
-        lead: lead.clone(),
-        lease: None,
-        lease_is_callers: false,
-        registering: None,
-        registration_unknown: false,
-        registration: None,
-        may_mark: true,
-        under_way: false,
-        won: None,
-        renewing_for_us: false,
-        alone: None,
-        resets: resets.clone(),
+    lead.state().value.clone_from(&options.value);
+    let stand = Stand {
+        value: options.value,
+        priority: 0,
+        lease: set.map_or(Source::Own(options.ttl), Source::Set),
+    };
+    let mut candidate = Candidate::new(&io, &lead, stand, resets.clone());
+    let work = async {
+        back_off(&io, &lead).await?;
+        candidate.register().await?;
+        candidate.go(&options.compares).await
     };
     let outcome = tokio::select! {
-        outcome = attempt.run(&options, set) => outcome,
+        outcome = work => outcome,
         () = cancel.wait() => Err(Error::cancelled("campaign", &lead.key)),
         () = resets.wait() => Err(Error::cancelled("campaign", &lead.key)),
     };
@@ -54,26 +48,27 @@ pub(crate) async fn campaign(
     lead.state().history.ended(won, now, |below| io.etcd.random(below));
     if !won {
         // The caller is told when nothing is left behind; when etcd does not answer, not later than a call may take.
-        let releasing = io.releasing();
-        let mut cleaning = tokio::task::spawn_local(async move {
-            let _releasing = releasing;
-            attempt.clean_up().await;
-        });
-        let _ = tokio::time::timeout(io.etcd.timeout, &mut cleaning).await;
+        let _ = tokio::time::timeout(io.etcd.timeout, candidate.withdraw()).await;
     }
     outcome.map(|term| Won(Some((lead, term))))
 }
 
+async fn back_off(io: &Rc<Io>, lead: &LeadershipShared) -> Result<()> {
+    let until = lead.state().history.not_before();
+    alarm(io)?.wait_until(until).await;
+    Ok(())
+}
+
+fn alarm(io: &Rc<Io>) -> Result<Alarm> {
+    Alarm::new(&io.etcd.clock).map_err(|error| Error::internal(format!("no timer: {error}")))
+}
+
 /// A term on its way to who campaigned for it. Dropped on the way (nobody waits for it any more), it is given up (S8).
-pub(crate) struct Won(Option<(Arc<LeadershipShared>, Arc<TermShared>)>);
+pub(super) struct Won(Option<(Arc<LeadershipShared>, Arc<TermShared>)>);
 
 impl Won {
-    pub(crate) fn take(mut self) -> Option<Arc<TermShared>> {
+    pub(super) fn take(mut self) -> Option<Arc<TermShared>> {
         Some(self.0.take()?.1)
-    }
-
-    pub(crate) fn term(&self) -> Option<&Arc<TermShared>> {
-        self.0.as_ref().map(|(_, term)| term)
     }
 }
 
@@ -89,139 +84,91 @@ impl Drop for Won {
     }
 }
 
-/// What a campaign has made so far: what must be undone if it fails.
-pub(super) struct Attempt {
-    pub(super) io: Rc<Io>,
-    pub(super) lead: Arc<LeadershipShared>,
-    pub(super) lease: Option<Arc<LeaseShared>>,
-    pub(super) lease_is_callers: bool,
-    /// The registration while it is under way: a campaign that is given up waits for it.
-    pub(super) registering: Option<JoinHandle<std::result::Result<Got<TxnReply>, Failure>>>,
-    /// The registration may have been made, or may still be, and its revision is not known.
-    pub(super) registration_unknown: bool,
-    /// The revision at which the registration was made.
-    pub(super) registration: Option<i64>,
-    /// May the mark be written? (A role with the key alone leads without, and without a registration, S15.)
-    pub(super) may_mark: bool,
-    /// The transaction may have been applied, or may still be.
-    pub(super) under_way: bool,
-    pub(super) won: Option<moving::Won>,
-    /// We switched the lease's renewals on for the time of the campaign.
-    pub(super) renewing_for_us: bool,
-    /// With a lease of the caller's: until the term has begun, or nothing is left.
-    pub(super) alone: Option<Alone>,
-    /// Changed by everything that ends this campaign, from the call on.
-    pub(super) resets: Since,
-}
+impl Candidate {
+    /// Takes the key if it is absent, in one transaction with the caller's compares, and leads after the takeover delay
+    /// (S15) and on a fresh proof (S4). Refused for certain, the candidate goes on standing: see
+    /// [`stands`](Self::stands). A dropped future leaves what was under way to [`withdraw`](Self::withdraw).
+    pub(crate) async fn go(&mut self, compares: &[Compare]) -> Result<Arc<TermShared>> {
+        let lease = self.standing_lease()?;
+        let win = self.take(&lease, compares).await?;
+        self.lead_by(&lease, win).await
+    }
 
-impl Attempt {
-    async fn run(&mut self, options: &CampaignOptions, set: Option<Lease>) -> Result<Arc<TermShared>> {
-        let io = self.io.clone();
-        let lead = self.lead.clone();
-        lead.state().value.clone_from(&options.value);
-        self.back_off().await?;
-        let mut level = io.keep_watch(lead.id, &lead.key, &lead.resets);
-        let lease = self.obtain_lease(options, set).await?;
-        let margin = step_down_margin(lead.options.step_down_margin, lease.ttl, io.validity)?;
-        self.register(&lease, &options.value).await?;
-        let win = self.take(&lease, options).await?;
-        // From here on the key moves with its lease: nothing else of this campaign's hangs on that.
-        self.won = Some(moving::Won::new(&io, &lease, &win.holding));
+    /// The watch shows the key under this candidate's lease: it was handed over, or a campaign has won whose reply was
+    /// lost. Leads like a winner; at once only on the mark of the holder itself that the hand-over wrote (S10, S15).
+    pub(crate) async fn go_handed(&mut self) -> Result<Arc<TermShared>> {
+        let lease = self.standing_lease()?;
+        let win = self.look_at_handed(&lease).await?;
+        self.lead_by(&lease, win).await
+    }
+
+    async fn lead_by(&mut self, lease: &Arc<LeaseShared>, win: Win) -> Result<Arc<TermShared>> {
+        self.keep_won(lease, &win.holding);
+        let mut level = self.watch();
+        let (proof, deadline) = self.prove(lease, &win, &mut level).await?;
+        self.start(lease, &win, proof, deadline)
+    }
+
+    /// From here on the key moves with its lease: nothing else of this candidate's hangs on that.
+    fn keep_won(&mut self, lease: &Arc<LeaseShared>, holding: &Arc<Holding>) {
+        self.won = Some(moving::Won::new(&self.io, lease, holding));
         if let Some(alone) = &mut self.alone {
             alone.won();
         }
-        let (proof, deadline) = self.prove(&lease, &win, &mut level).await?;
-        self.start(&lease, options, &win, margin, proof, deadline)
     }
 
-    async fn back_off(&self) -> Result<()> {
-        let until = self.lead.state().history.not_before();
-        let mut alarm = self.alarm()?;
-        alarm.wait_until(until).await;
-        Ok(())
-    }
-
-    fn alarm(&self) -> Result<Alarm> {
-        Alarm::new(&self.io.etcd.clock).map_err(|error| Error::internal(format!("no timer: {error}")))
-    }
-
-    async fn obtain_lease(&mut self, options: &CampaignOptions, set: Option<Lease>) -> Result<Arc<LeaseShared>> {
-        // A lease whose key was not seen deleted at the end of a term holds no key again (S10).
-        let usable = set.filter(|lease| !lease.shared().tainted.load(Ordering::Acquire));
-        let lease = match usable {
-            Some(lease) => {
-                if lease.is_expired() {
-                    return Err(Error::invalid("lease", format!("lease {:x} has expired", lease.id())));
-                }
-                self.alone = Some(Alone::with(&self.io, lease.shared(), &self.lead.key).await?);
-                self.lease_is_callers = true;
-                lease.shared().clone()
-            }
-            None => {
-                let mut granting = Granting::new(&self.io);
-                let purpose = self.lead.options.purpose.clone();
-                let lease = granting.grant(ttl_secs(options.ttl)?, purpose).await?;
-                granting.keep();
-                lease
-            }
-        };
-        self.lease = Some(lease.clone());
-        Ok(lease)
-    }
-
-    /// One registration, one win: what makes a campaign whose reply was lost safe to repeat, and to give up (S7).
-    async fn register(&mut self, lease: &LeaseShared, value: &[u8]) -> Result<()> {
+    async fn look_at_handed(&mut self, lease: &Arc<LeaseShared>) -> Result<Win> {
         let (io, key) = (self.io.clone(), self.lead.key.clone());
-        let txn = protocol::register(&key, lease.id(), value);
-        // A task of its own: who gives the campaign up must know what has become of it.
-        let registering = tokio::task::spawn_local(async move {
-            io.etcd.txn(io.etcd.repeatable("registration", &key), &txn).await
-        });
-        let done = self.registering.insert(registering).await;
-        self.registering = None;
-        let key = &self.lead.key;
-        match done.map_err(|_| Error::internal("a registration ended without an answer"))? {
-            Ok(got) => {
-                self.registration = protocol::registered(&got.body);
-                if self.registration.is_none() {
-                    return Err(Error::unavailable(format!("the registration for {} vanished", show(key))));
-                }
-                Ok(())
+        let (id, registration) = (lease.id(), self.registration);
+        let read = |with_mark| {
+            let (io, key) = (io.clone(), key.clone());
+            async move { io.etcd.read("look at a key handed over", &key, &protocol::look_at_handed(&key, id, with_mark)).await }
+        };
+        let mut with_mark = self.may_mark;
+        let mut got = read(with_mark).await;
+        if with_mark && matches!(got, Err(Failure::NotApplied(Error::PermissionDenied { .. }))) {
+            (with_mark, self.may_mark) = (false, false);
+            got = read(with_mark).await;
+        }
+        let got = got.map_err(Failure::into_error)?;
+        match protocol::handed_reply(&got.body, id, registration, with_mark) {
+            Handed::Ours { kv, token, at_once } => {
+                self.registration = None; // used up in the transaction that brought the key
+                self.under_way = false;
+                Ok(Win {
+                    holding: Arc::new(Holding::since(holds(&key, &kv), kv.mod_revision)),
+                    token,
+                    value: kv.value,
+                    sign: if at_once { Sign::HandedOver } else { Sign::None },
+                    proof: Proof {
+                        begun: got.sent,
+                        raft_term: got.header.raft_term,
+                    },
+                    at: io.etcd.clock.now(),
+                })
             }
-            Err(Failure::NotApplied(Error::PermissionDenied { message })) => {
-                log::warn!(
-                    "{}: the user's role covers the key alone ({message}): no hand-over, always the takeover delay",
-                    show(key)
-                );
-                self.may_mark = false;
-                Ok(())
+            Handed::Strangers(kv) => {
+                log::warn!("{}: somebody put it under the lease {id:x} of a candidate, which did not win it", show(&key));
+                self.keep_won(lease, &Arc::new(Holding::since(holds(&key, &kv), kv.mod_revision))); // to be let go of
+                Err(lost_again(&key, Some(&kv)))
             }
-            Err(failure) => {
-                self.registration_unknown = matches!(failure, Failure::Unknown(_));
-                Err(self.lease_gone(failure.into_error()))
-            }
+            Handed::Not(leader) => Err(Error::NotElected {
+                key: show(&key),
+                holder: leader.map(Box::new),
+            }),
         }
     }
 
-    /// A lease that ended under a campaign (case 05) is a failure to be tried again, not an ended term.
-    fn lease_gone(&self, error: Error) -> Error {
-        match error {
-            Error::NotLeader { key, .. } => {
-                Error::unavailable(format!("the lease ended before {key} was taken"))
-            }
-            error => error,
-        }
-    }
-
-    async fn take(&mut self, lease: &LeaseShared, options: &CampaignOptions) -> Result<Win> {
+    async fn take(&mut self, lease: &Arc<LeaseShared>, compares: &[Compare]) -> Result<Win> {
         let key = self.lead.key.clone();
+        let value = self.stand.value.clone();
         let campaign = Campaign {
             key: &key,
-            value: &options.value,
+            value: &value,
             lease: lease.id(),
             registration: self.registration,
             mark: self.may_mark,
-            compares: &options.compares,
+            compares,
         };
         let ask = Ask {
             // The registration makes a repetition harmless: it is used up by the first that is applied.
@@ -235,7 +182,7 @@ impl Attempt {
             Err(Failure::NotApplied(Error::PermissionDenied { message })) if self.may_mark => {
                 log::warn!("{}: the user's role does not cover the mark ({message})", show(&key));
                 self.may_mark = false;
-                return Box::pin(self.take(lease, options)).await;
+                return Box::pin(self.take(lease, compares)).await;
             }
             Err(Failure::NotApplied(error)) => {
                 self.under_way = false;
@@ -256,19 +203,25 @@ impl Attempt {
             CampaignReply::Paused => return Err(Error::unavailable(format!("the election of {} is paused", show(&key)))),
             CampaignReply::CompareFailed => return Err(Error::CompareFailed { key: show(&key) }),
             CampaignReply::RegistrationGone => {
+                // With it nothing that is still under way can win any more.
+                self.registration = None;
+                self.under_way = false;
                 return Err(Error::NotElected {
                     key: show(&key),
                     holder: None,
                 });
             }
         };
+        self.registration = None; // used up
         Ok(Win {
             holding: Arc::new(Holding::new(Guard {
                 key,
                 create,
                 lease: lease.id(),
             })),
-            removed_mark: removed_mark.filter(|_| !found),
+            token: create,
+            value,
+            sign: removed_mark.filter(|_| !found).map_or(Sign::None, Sign::Removed),
             proof: Proof {
                 begun: got.sent,
                 raft_term: got.header.raft_term,
@@ -279,7 +232,7 @@ impl Attempt {
 
     /// The transaction's outcome is unknown. With a registration: delete it, and what the key says then is the last
     /// word (S7). Without one only the key and the lease's end can tell; giving up revokes the lease.
-    async fn find_out(&mut self, lease: &LeaseShared, message: String) -> Result<Win> {
+    async fn find_out(&mut self, lease: &Arc<LeaseShared>, message: String) -> Result<Win> {
         let key = self.lead.key.clone();
         let (Some(registration), begun) = (self.registration, self.io.etcd.clock.now()) else {
             return Err(Error::Timeout { message });
@@ -298,13 +251,17 @@ impl Attempt {
                     create: kv.create_revision,
                     lease: lease.id(),
                 })),
-                removed_mark: None,
+                token: kv.create_revision,
+                value: self.stand.value.clone(),
+                sign: Sign::None,
                 proof: Proof {
                     begun: begun.max(got.sent),
                     raft_term: got.header.raft_term,
                 },
                 at: self.io.etcd.clock.now(),
             }),
+            // Not won, but handed over meanwhile: that keeps the key's creation.
+            Some(kv) if kv.lease == lease.id() && kv.mod_revision > registration => self.look_at_handed(lease).await,
             _ => Err(Error::Timeout { message }),
         }
     }
@@ -321,6 +278,9 @@ impl Attempt {
         let mut proof = Some(win.proof);
         if !self.may_lead_at_once(win, level, delay).await? {
             self.renew_meanwhile(lease);
+            if let Some(delayed) = &self.delayed {
+                delayed();
+            }
             self.wait_as_holder(win, level, win.at.after(delay)).await?;
             proof = None; // one that was begun when the delay ended
         }
@@ -364,16 +324,21 @@ impl Attempt {
         if delay.is_zero() {
             return Ok(true);
         }
+        let removed = match &win.sign {
+            Sign::None => return Ok(false),
+            Sign::HandedOver => return Ok(true),
+            Sign::Removed(mark) => mark,
+        };
         // Nothing the watch could still tell would make the mark good.
-        if !protocol::leads_at_once(win.removed_mark.as_ref(), win.removed_mark.as_ref().map(|mark| mark.mod_revision)) {
+        if !protocol::leads_at_once(Some(removed), Some(removed.mod_revision)) {
             return Ok(false);
         }
-        let mut alarm = self.alarm()?;
+        let mut alarm = alarm(&self.io)?;
         loop {
             let now = level.look().clone();
             self.still_mine(win, &now)?;
             if now.kv.as_ref().is_some_and(|kv| kv.create_revision == win.holding.create) {
-                return Ok(protocol::leads_at_once(win.removed_mark.as_ref(), now.deleted));
+                return Ok(protocol::leads_at_once(Some(removed), now.deleted));
             }
             tokio::select! {
                 changed = level.changed() => changed.map_err(|_| Error::Closed)?,
@@ -383,7 +348,7 @@ impl Attempt {
     }
 
     async fn wait_as_holder(&self, win: &Win, level: &mut Reader<Level>, until: BootTime) -> Result<()> {
-        let mut alarm = self.alarm()?;
+        let mut alarm = alarm(&self.io)?;
         loop {
             self.still_mine(win, &level.look().clone())?;
             tokio::select! {
@@ -438,13 +403,11 @@ impl Attempt {
     fn start(
         &mut self,
         lease: &Arc<LeaseShared>,
-        options: &CampaignOptions,
         win: &Win,
-        margin: Duration,
         proof: Proof,
         deadline: BootTime,
     ) -> Result<Arc<TermShared>> {
-        let now = self.io.etcd.clock.now();
+        let (now, margin) = (self.io.etcd.clock.now(), self.margin);
         if now >= deadline.before(margin) || !lease.deadline.valid() {
             // Case 05: a win that comes after the lease's deadline is a failure.
             return Err(Error::Timeout {
@@ -457,9 +420,9 @@ impl Attempt {
             id: self.io.next_id(),
             holding: win.holding.clone(),
             queued: false,
-            value: options.value.clone(),
+            value: win.value.clone(),
             proclaimed: Proclaimed::default(),
-            token: win.holding.create,
+            token: win.token,
             lease: lease.clone(),
             lease_is_callers: self.lease_is_callers,
             may_mark: self.may_mark,
@@ -474,6 +437,9 @@ impl Attempt {
         self.io.renewer.with(|machine, now| machine.add_term(term.clone(), proof.begun, now));
         self.io.watcher.bind(&term);
         moving::may_move(&self.io, lease); // one of the caller's is renewed already
+        if let Some(held) = self.held.take() {
+            hold_until_released(&term, held);
+        }
         if !self.lease_is_callers {
             let lease = Lease::of(lease.clone(), self.lead.client.clone());
             let previous = self.lead.state().lease.replace(lease);
@@ -483,12 +449,40 @@ impl Attempt {
     }
 }
 
+/// A shared lease lives as long as somebody holds it.
+fn hold_until_released(term: &Arc<TermShared>, lease: Lease) {
+    let term = term.clone();
+    tokio::task::spawn_local(async move {
+        term.released.wait().await;
+        drop(lease);
+    });
+}
+
 /// A key taken, not yet led.
 struct Win {
     holding: Arc<Holding>,
-    removed_mark: Option<KeyValue>,
+    token: i64,
+    value: Vec<u8>,
+    sign: Sign,
     proof: Proof,
     at: BootTime,
+}
+
+/// What may save the takeover delay.
+enum Sign {
+    None,
+    /// The mark that the campaign's transaction removed: good if the delete that the watch shows directly before is its own.
+    Removed(KeyValue),
+    /// The mark that the holder wrote with the hand-over itself.
+    HandedOver,
+}
+
+fn holds(key: &Key, kv: &KeyValue) -> Guard {
+    Guard {
+        key: key.clone(),
+        create: kv.create_revision,
+        lease: kv.lease,
+    }
 }
 
 fn lost_again(key: &[u8], kv: Option<&KeyValue>) -> Error {

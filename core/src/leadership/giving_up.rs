@@ -1,12 +1,14 @@
 //! Giving a campaign up: nothing of it is left, whenever that is, and whatever is still under way (S7, S8, S10).
-//! Owns undoing; what there is to undo the attempt says (`campaign`).
+//! Owns undoing; what there is to undo the candidate says (`candidate`).
 
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::campaign::Attempt;
+use tokio::task::JoinHandle;
+
+use super::candidate::Candidate;
 use crate::error::{Error, Result, show};
 use crate::etcd::Failure;
 use crate::io::Io;
@@ -67,9 +69,17 @@ impl Drop for Alone {
     }
 }
 
-impl Attempt {
-    /// Leaves no key and no lease behind (S8).
-    pub(super) async fn clean_up(mut self) {
+impl Candidate {
+    /// Leaves no key and no lease behind (S8). Begun at once, and goes on when nobody waits for it any more.
+    pub(crate) fn withdraw(self) -> JoinHandle<()> {
+        let releasing = self.io.releasing();
+        tokio::task::spawn_local(async move {
+            let _releasing = releasing;
+            self.clean_up().await;
+        })
+    }
+
+    async fn clean_up(mut self) {
         let Some(lease) = self.lease.take() else { return };
         self.stop_renewing_for_us(&lease);
         let key = self.lead.key.clone();
@@ -101,7 +111,7 @@ impl Attempt {
         while lease.deadline.valid() && !known {
             if self.registration_unknown && self.registration.is_none() {
                 // Made once more, or found: then it is known, and can be deleted.
-                let txn = protocol::register(key, lease.id(), b"");
+                let txn = protocol::register(key, lease.id(), self.stand.priority, &self.stand.value);
                 let ask = self.io.etcd.repeatable("giving up a registration", key);
                 if let Ok(got) = self.io.etcd.txn(ask, &txn).await {
                     self.registration_unknown = false;
@@ -141,7 +151,8 @@ impl Attempt {
     /// True when the key is known not to be ours: a win of this campaign is younger than its registration, and no
     /// term's, of whichever leadership on this lease.
     async fn surrender_if_ours(&self, lease: &LeaseShared, registration: i64, kv: Option<&KeyValue>) -> bool {
-        let Some(kv) = kv.filter(|kv| kv.lease == lease.id() && kv.create_revision > registration) else { return true };
+        // MOD: a key that was handed over keeps its creation.
+        let Some(kv) = kv.filter(|kv| kv.lease == lease.id() && kv.mod_revision > registration) else { return true };
         let guard = Guard {
             key: self.lead.key.clone(),
             create: kv.create_revision,
@@ -149,7 +160,11 @@ impl Attempt {
         };
         let own = self.lead.term.load();
         let running = self.io.renewer.with(|machine, _| machine.running());
-        let led = |term: &Arc<TermShared>| term.holding.key == guard.key && term.holding.create == guard.create;
+        // A hand-over keeps CREATE: the lease tells its terms apart (S10).
+        let led = |term: &Arc<TermShared>| {
+            let held = &term.holding;
+            held.key == guard.key && held.create == guard.create && term.lease.ids().any(|id| id == guard.lease)
+        };
         if own.iter().chain(&running).any(led) {
             return true; // led, or the release of an earlier term is at it
         }

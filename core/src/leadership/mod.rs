@@ -1,7 +1,8 @@
 //! Full control of one single-key election, step by step, as the TiKV PD election package gives it.
-//! Owns the handle and its local state; winning is `campaign`'s, writing `guarded`'s, leaving `release`'s outside.
+//! Owns the handle and its local state; standing is `candidate`'s, winning `campaign`'s, writing `guarded`'s, leaving `release`'s outside.
 
 mod campaign;
+mod candidate;
 mod events;
 mod giving_up;
 mod guarded;
@@ -27,7 +28,7 @@ use crate::resets::{Resets, Since};
 use crate::release;
 use crate::term::{Released, TermShared};
 
-pub(crate) use campaign::campaign;
+pub(crate) use candidate::{Candidate, Source, Stand};
 pub use events::{TermEvent, TermEvents};
 pub use guarded::GuardedTxn;
 pub use handle::TermHandle;

@@ -110,7 +110,7 @@ pub(super) fn check_ops(argument: &str, election: &[u8], ops: &[Op], own: impl F
 fn touches_election(election: &[u8], key: &[u8], end: &[u8]) -> bool {
     let mut own = vec![(election.to_vec(), Vec::new())];
     own.extend(RESERVED.map(|ending| ([election, ending].concat(), Vec::new())));
-    let registrations = [election, REGISTRATIONS].concat();
+    let registrations = registrations_of(election);
     own.push((registrations.clone(), super::prefix_end(&registrations)));
     own.iter().any(|(from, to)| overlap(key, end, from, to))
 }

@@ -19,12 +19,14 @@ pub(crate) use queue::{
     QueueView, check_queue_ops, check_queue_prefix, join, joined, leave, look, look_reply, oldest, oldest_reply, participants,
     queue_key, queue_leader, queue_of, queue_participants, queue_range,
 };
-pub(crate) use registration::{Registered, parse_registration};
 pub(crate) use size::{check_compares_size, check_ops_size, check_size};
-pub(crate) use takeover::{Mark, leads_at_once};
+pub(crate) use registration::{
+    Registered, deregister, parse_registration, register, registered, registrations, registrations_reply,
+};
+pub(crate) use takeover::{Handed, Mark, handed_reply, leads_at_once, look_at_handed};
 pub(crate) use transactions::{
-    Campaign, CampaignReply, Guard, GuardReply, campaign, campaign_reply, deregister, get, guard_reply, guarded,
-    leader, leader_reply, proclaim, register, registered, release, release_at, surrender,
+    Campaign, CampaignReply, Guard, GuardReply, campaign, campaign_reply, get, guard_reply, guarded,
+    leader, leader_reply, proclaim, release, release_at, surrender,
 };
 
 /// The key of an election: many parts hold it, so it is there once.

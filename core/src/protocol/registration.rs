@@ -1,7 +1,7 @@
 //! Registrations: who stands for a key, under which lease, with which priority (S7, DESIGN §5).
-//! Owns their format; making one is `transactions`', using one up the campaign's, or a hand-over's.
+//! Owns their format and making, reading and deleting one; using one up is the campaign's, or a hand-over's.
 
-use super::KeyValue;
+use super::{Compare, KeyValue, Op, Pick, Target, Txn, TxnReply, keys::registrations_of, registration_key};
 
 /// A candidate as its registration shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,7 +14,6 @@ pub(crate) struct Registered {
     pub(crate) value: Vec<u8>,
 }
 
-#[cfg(test)]
 /// What a registration holds: `<priority> <the candidate's value>`.
 pub(crate) fn registration_value(priority: i64, value: &[u8]) -> Vec<u8> {
     [format!("{priority} ").as_bytes(), value].concat()
@@ -35,6 +34,48 @@ pub(crate) fn parse_registration(kv: &KeyValue) -> Registered {
         priority,
         value: value.to_vec(),
     }
+}
+
+/// Registers a candidate under its lease. Safe to repeat: a lease's own registration is told by its create revision.
+pub(crate) fn register(key: &[u8], lease: i64, priority: i64, value: &[u8]) -> Txn {
+    let registration = registration_key(key, lease);
+    Txn {
+        when: vec![Compare::is(&registration, Target::Create(0))],
+        then: vec![Op::put_with_lease(registration.clone(), registration_value(priority, value), lease)],
+        otherwise: vec![Op::get(registration)],
+    }
+}
+
+/// The revision at which the registration was made, from the reply of [`register`].
+pub(crate) fn registered(reply: &TxnReply) -> Option<i64> {
+    if reply.succeeded {
+        return Some(reply.revision);
+    }
+    reply.first(0).map(|kv| kv.create_revision)
+}
+
+/// Gives a campaign up: deletes the registration, so that a campaign still under way can no longer win, and reads the
+/// key, which is then the last word (S7).
+pub(crate) fn deregister(key: &[u8], lease: i64, registration: i64) -> Txn {
+    let name = registration_key(key, lease);
+    Txn {
+        when: vec![Compare::is(&name, Target::Create(registration))],
+        then: vec![Op::delete(name), Op::get(key)],
+        otherwise: vec![Op::get(key), Op::get(key)],
+    }
+}
+
+/// Who stands for a key, the first to register first, at most `limit` (0 = all).
+pub(crate) fn registrations(key: &[u8], limit: i64) -> Txn {
+    Txn {
+        then: vec![Op::pick(&registrations_of(key), Pick::Oldest, limit)],
+        ..Txn::default()
+    }
+}
+
+/// Reads the reply of [`registrations`].
+pub(crate) fn registrations_reply(reply: &TxnReply) -> Vec<Registered> {
+    reply.kvs(0).iter().map(parse_registration).collect()
 }
 
 #[cfg(test)]

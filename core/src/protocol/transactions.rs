@@ -47,24 +47,6 @@ pub(crate) fn leader_reply(reply: &TxnReply, with_mark: bool) -> Option<Leader> 
     Some(leader)
 }
 
-/// Registers a candidate under its lease. Safe to repeat: a lease's own registration is told by its create revision.
-pub(crate) fn register(key: &[u8], lease: i64, value: &[u8]) -> Txn {
-    let registration = registration_key(key, lease);
-    Txn {
-        when: vec![Compare::is(&registration, Target::Create(0))],
-        then: vec![Op::put_with_lease(registration.clone(), value, lease)],
-        otherwise: vec![Op::get(registration)],
-    }
-}
-
-/// The revision at which the registration was made, from the reply of [`register`].
-pub(crate) fn registered(reply: &TxnReply) -> Option<i64> {
-    if reply.succeeded {
-        return Some(reply.revision);
-    }
-    reply.first(0).map(|kv| kv.create_revision)
-}
-
 /// What a campaign needs.
 #[derive(Debug, Clone)]
 pub(crate) struct Campaign<'a> {
@@ -144,17 +126,6 @@ pub(crate) fn campaign_reply(c: &Campaign<'_>, reply: &TxnReply) -> CampaignRepl
         }
         (None, made) if c.mark && reply.first(1 + usize::from(made.is_some())).is_some() => CampaignReply::Paused,
         (None, _) => CampaignReply::CompareFailed,
-    }
-}
-
-/// Gives a campaign up: deletes the registration, so that a campaign still under way can no longer win, and reads the
-/// key, which is then the last word (S7).
-pub(crate) fn deregister(key: &[u8], lease: i64, registration: i64) -> Txn {
-    let name = registration_key(key, lease);
-    Txn {
-        when: vec![Compare::is(&name, Target::Create(registration))],
-        then: vec![Op::delete(name), Op::get(key)],
-        otherwise: vec![Op::get(key), Op::get(key)],
     }
 }
 

@@ -19,11 +19,18 @@ pub(crate) struct Holding {
 }
 
 impl Holding {
+    /// A key that was just created.
     pub(crate) fn new(guard: Guard) -> Holding {
+        let created = guard.create;
+        Holding::since(guard, created)
+    }
+
+    /// A key that came into these hands at `modified`: a hand-over keeps its creation.
+    pub(crate) fn since(guard: Guard, modified: i64) -> Holding {
         Holding {
             lease: AtomicI64::new(guard.lease),
             pending: AtomicI64::new(0),
-            modified: AtomicI64::new(guard.create),
+            modified: AtomicI64::new(modified),
             key: guard.key,
             create: guard.create,
         }

@@ -290,7 +290,7 @@ async fn closed_in_each_state(world: &World, mode: Mode) {
     let held = one.faults.hold(Method::LeaseGrant, 1);
     let (none, ()) = tokio::join!(campaigning.next_term(), async {
         held.reached().await;
-        assert_eq!(campaigning.state(), ElectorState::Campaigning);
+        world.until("the key is seen vacant", async || campaigning.state() == ElectorState::Campaigning).await;
         let (closed, ()) = tokio::join!(campaigning.close(), async { held.release() });
         closed.unwrap();
     });

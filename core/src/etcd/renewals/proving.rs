@@ -9,7 +9,6 @@ use crate::clock::BootTime;
 use crate::error::Reason;
 use crate::etcd::extended::{Shows, Terms};
 use crate::etcd::held::Place;
-use crate::options::RENEWALS_PER_TTL;
 use crate::protocol::KeyValue;
 
 /// Confirming reads are begun at most this often per TTL, but at once when a deadline is near.
@@ -30,7 +29,7 @@ pub(super) struct Extension {
 
 impl Extension {
     /// Worth more than `other`: of a newer raft term, or sent later.
-    fn beats(&self, other: &Extension) -> bool {
+    pub(super) fn beats(&self, other: &Extension) -> bool {
         (self.raft_term, self.sent) > (other.raft_term, other.sent)
     }
 }
@@ -95,7 +94,7 @@ impl Renewals {
         // The reply to the last send plans the next; a late one to an earlier send only if no other is to be expected.
         let last = answered.sent >= entry.sent || entry.next.is_none() && entry.on & self.streams.well() == 0;
         if entry.renewing && last {
-            let next = answered.sent.after(entry.ttl / RENEWALS_PER_TTL).max(now);
+            let next = answered.sent.after(entry.interval()).max(now);
             entry.next = Some(next);
             self.due.push(next, place);
         }
@@ -105,6 +104,10 @@ impl Renewals {
                 self.old(place, extension, now);
             }
             return true;
+        }
+        if entry.standing && ttl > 0 {
+            self.stood(place, extension, now);
+            return refill;
         }
         let hurry = ttl <= 0 || entry.until.since(now) < entry.ttl / 4;
         match &mut entry.extension {
