@@ -130,6 +130,39 @@
 // etcd refused a guarded write.
 #define LEADERSHIP_REASON_GUARD_FAILED 13
 
+// Does not campaign: another leads, nobody wants a term, or it holds back.
+#define LEADERSHIP_STATE_FOLLOWER 1
+
+// A campaign is under way.
+#define LEADERSHIP_STATE_CAMPAIGNING 2
+
+// Holds the key, and waits the takeover delay.
+#define LEADERSHIP_STATE_DELAYED 3
+
+// Leads.
+#define LEADERSHIP_STATE_LEADING 4
+
+// Leads, but renewals are not confirmed.
+#define LEADERSHIP_STATE_JEOPARDY 5
+
+// The term was given up, and is renewed until its holder lets go of it.
+#define LEADERSHIP_STATE_DRAINING 6
+
+// The election is paused.
+#define LEADERSHIP_STATE_PAUSED 7
+
+// Ended for good.
+#define LEADERSHIP_STATE_STOPPED 8
+
+// The leader key itself, as the PD election package has it.
+#define LEADERSHIP_MODE_SINGLE_KEY 1
+
+// The key is a prefix, and candidates wait in line under it, as etcd's own clients do.
+#define LEADERSHIP_MODE_QUEUE 2
+
+// A campaign began.
+#define LEADERSHIP_EVENT_CAMPAIGNING 1
+
 // A term began; leadership_event_term lends it.
 #define LEADERSHIP_EVENT_ELECTED 2
 
@@ -142,6 +175,18 @@
 
 // The term was lost; leadership_event_reason says why. Exactly one for each LEADERSHIP_EVENT_ELECTED.
 #define LEADERSHIP_EVENT_LOST 5
+
+// Another leads now; leadership_event_leader lends who.
+#define LEADERSHIP_EVENT_LEADER 6
+
+// Nobody leads.
+#define LEADERSHIP_EVENT_VACANT 7
+
+// The election was paused.
+#define LEADERSHIP_EVENT_PAUSED 8
+
+// Nothing comes any more; leadership_event_error lends why, or NULL for an orderly end. The last event.
+#define LEADERSHIP_EVENT_STOPPED 9
 
 // Nothing is logged.
 #define LEADERSHIP_LOG_OFF 0
@@ -205,10 +250,22 @@ typedef struct leadership_client_options leadership_client_options;
 // condition on its value does not hold. Any thread.
 typedef struct leadership_compare leadership_compare;
 
+// One election of the queue kind: candidates wait in line, each for the one before it, as those of etcd's own clients do,
+// with which it contends (concurrency.Election of the Go client, etcdctl elect and lock). Any thread.
+typedef struct leadership_election leadership_election;
+
+// Runs one election for this process: campaigns while somebody wants a term, keeps it, tells of its loss in time, drains
+// before it lets go, backs off, campaigns again. Any thread.
+typedef struct leadership_elector leadership_elector;
+
+// Options of a leadership_elector. Limits are checked by leadership_elector_start, which copies them.
+typedef struct leadership_elector_options leadership_elector_options;
+
 // Why a call failed. Owned by whoever got it; any thread.
 typedef struct leadership_error leadership_error;
 
-// Something that happened to a term. Lent to a callback for the time of the call.
+// Something that happened. Lent to a callback for the time of the call; what leadership_elector_next_event and
+// leadership_observer_next give is the caller's.
 typedef struct leadership_event leadership_event;
 
 // One contender of the single-key election of one key; every step is in the caller's hands. Any thread.
@@ -223,11 +280,27 @@ typedef struct leadership_leader leadership_leader;
 // A lease of etcd's. Freeing the last handle of it, leaderships' own included, queues its revoke. Any thread.
 typedef struct leadership_lease leadership_lease;
 
+// A view of one election from outside: who leads, vacancies, and why the view ended. Any number of them share their
+// client's one watch stream. Any thread.
+typedef struct leadership_observer leadership_observer;
+
 // Options of a leadership_handle. Limits are checked by leadership_new, which copies them.
 typedef struct leadership_options leadership_options;
 
-// A view of one term: one uninterrupted reign. Freeing it resigns nothing: the term is its leadership_handle's, and
-// outlives or not any view of it. Any thread.
+// One of them; borrowed. Any thread.
+typedef struct leadership_participant leadership_participant;
+
+// Everybody who took part in an election when it was read, in the order of their turns, the leader first. Any thread.
+typedef struct leadership_participants leadership_participants;
+
+// A lease that several electors of one client share, by leadership_elector_options_set_lease: one renewal for all of them,
+// and one fate. When it dies, every term on it ends, and the next campaigns are under a fresh one. One elector's end does
+// not touch the others. Any thread.
+typedef struct leadership_shared_lease leadership_shared_lease;
+
+// One term: one uninterrupted reign. The one that leadership_elector_next_term, leadership_election_campaign or
+// leadership_client_lead gives is the caller's own: freeing it resigns, and it may outlive its elector. Every other is a
+// view of it: freeing that resigns nothing. Any thread.
 typedef struct leadership_term leadership_term;
 
 // A transaction that etcd applies only while this very term holds the key: if the conditions hold, the `then`
@@ -253,8 +326,21 @@ typedef void (*leadership_done)(void *user_data, leadership_error *error);
 // NULL if nobody leads.
 typedef void (*leadership_leader_done)(void *user_data, leadership_error *error, leadership_leader *leader);
 
+// Completion of what gives a term: error is NULL or the callback's to free, and so is term.
+typedef void (*leadership_term_done)(void *user_data, leadership_error *error, leadership_term *term);
+
+// Completion of what reads participants. Exactly one of error and participants is not NULL, and it is the callback's to
+// free.
+typedef void (*leadership_participants_done)(void *user_data,
+                                             leadership_error *error,
+                                             leadership_participants *participants);
+
 // Told of an event; it is lent for the time of the call.
 typedef void (*leadership_event_callback)(void *user_data, const leadership_event *event);
+
+// Says whether this process is well enough to lead: NULL if so, else what is wrong, as text that stays as it is until
+// the next call.
+typedef const char *(*leadership_health_check)(void *user_data);
 
 // Completion of leadership_lease_grant_start. Exactly one of error and lease is not NULL, and it is the callback's to
 // free.
@@ -269,6 +355,9 @@ typedef void (*leadership_log_callback)(void *user_data,
 
 // Completion of leadership_term_wait_lost_start: error is NULL or the callback's to free; reason as there.
 typedef void (*leadership_lost_done)(void *user_data, leadership_error *error, uint32_t reason);
+
+// Completion of leadership_term_delete_start: error is NULL or the callback's to free; deleted as there.
+typedef void (*leadership_deleted_done)(void *user_data, leadership_error *error, bool deleted);
 
 // Completion of leadership_txn_commit_start. Exactly one of error and reply is not NULL, and it is the callback's to
 // free.
@@ -379,8 +468,8 @@ void leadership_cancel_free(leadership_cancel *cancel);
 // leadership_client_ready or the first call. Never blocks.
 //
 // At the process's orderly end, exit() from any thread or the return from main, clients that are still open are closed
-// by a handler of atexit: keys are released then, callbacks are told of the loss, and the end is held up for 2 s at
-// most, whatever etcd does. _exit, a signal's default action and abort close nothing: what is held goes with its lease.
+// by a handler of atexit: keys are released then (after a drain of 500 ms at most, for terms that an elector handed out),
+// callbacks are told of the loss, and the end is held up for 2 s at most, whatever etcd does. _exit, a signal's default action and abort close nothing: what is held goes with its lease.
 // The library is never unloaded, dlclose or not.
 //
 // endpoints: the members of one cluster, comma-separated, each as host:port, http://host:port or https://host:port;
@@ -430,9 +519,10 @@ leadership_error *leadership_client_get_leader_start(const leadership_client *cl
                                                      void *user_data,
                                                      leadership_drop drop);
 
-// Ends every term of this client (LEADERSHIP_REASON_CLOSED), releases their keys and leases, and stops its threads.
-// When it returns success, the last callback has returned and every drop has been called. Idempotent; other threads'
-// waits end with CLOSED.
+// Ends every term of this client (LEADERSHIP_REASON_CLOSED), releases their keys and leases, and stops its threads; terms
+// of electors are drained first, as by leadership_elector_close. When it returns success, the last callback has returned
+// and every drop has been called (a health check's: see leadership_elector_options_set_health_check). Idempotent; other
+// threads' waits end with CLOSED.
 //
 // Errors: TIMEOUT when not everything was confirmed in time (10 s at most): it goes on in the background, and calling
 // this again waits again; CANCELLED; INVALID_ARGUMENT from a callback, which it would wait for.
@@ -596,6 +686,356 @@ void leadership_error_free(leadership_error *error);
 // The stable name of a reason, e.g. "key_deleted". Static. NULL for a number that is no reason.
 const char *leadership_reason_name(uint32_t reason);
 
+// The election whose candidates' keys are prefix/lease. Nothing is sent.
+//
+// prefix: text, without a trailing slash. options: or NULL for the defaults; copied.
+// election: to be freed with leadership_election_free.
+// Errors: INVALID_ARGUMENT (prefix: empty, reserved, or ends in a slash; or names the option), CLOSED.
+leadership_error *leadership_election_new(const leadership_client *client,
+                                          const char *prefix,
+                                          const leadership_options *options,
+                                          leadership_election **election);
+
+// What the candidates' keys start with, without the slash, borrowed; its length goes to *len (may be NULL). NULL and 0 for
+// NULL.
+const uint8_t *leadership_election_prefix(const leadership_election *election,
+                                          size_t *len);
+
+// Joins the queue and waits for its turn; the lease is renewed all the while. Out of time or cancelled, it leaves the
+// queue. Any number of places at once: each call is one.
+//
+// options: or NULL for the defaults; conditions are not allowed. term: the caller's own: leadership_term_free resigns it.
+// Errors: NOT_ELECTED if the own place was lost (its key deleted, its lease revoked): at once, not when the turn would have
+// come; TIMEOUT, CANCELLED, INVALID_ARGUMENT, UNAVAILABLE, PERMISSION_DENIED, CLUSTER_CHANGED, CLOSED.
+leadership_error *leadership_election_campaign(const leadership_election *election,
+                                               const leadership_campaign_options *options,
+                                               uint64_t timeout_ms,
+                                               const leadership_cancel *cancel,
+                                               leadership_term **term);
+
+// leadership_election_campaign without waiting: `done` is called once, with exactly one of error and term. The election may
+// be freed meanwhile.
+//
+// Errors: INVALID_ARGUMENT (NULL), CLOSED; all others go to `done`.
+leadership_error *leadership_election_campaign_start(const leadership_election *election,
+                                                     const leadership_campaign_options *options,
+                                                     const leadership_cancel *cancel,
+                                                     leadership_term_done done,
+                                                     void *user_data,
+                                                     leadership_drop drop);
+
+// Who leads, read linearizably.
+//
+// leader: NULL if the queue is empty; else to be freed with leadership_leader_free.
+// Errors: UNAVAILABLE, TIMEOUT, CANCELLED, PERMISSION_DENIED, CLOSED.
+leadership_error *leadership_election_leader(const leadership_election *election,
+                                             uint64_t timeout_ms,
+                                             const leadership_cancel *cancel,
+                                             leadership_leader **leader);
+
+// leadership_election_leader without waiting: `done` is called once.
+//
+// Errors: INVALID_ARGUMENT (NULL), CLOSED; all others go to `done`.
+leadership_error *leadership_election_leader_start(const leadership_election *election,
+                                                   const leadership_cancel *cancel,
+                                                   leadership_leader_done done,
+                                                   void *user_data,
+                                                   leadership_drop drop);
+
+// All candidates, read linearizably.
+//
+// participants: to be freed with leadership_participants_free. Errors: as leadership_election_leader.
+leadership_error *leadership_election_participants(const leadership_election *election,
+                                                   uint64_t timeout_ms,
+                                                   const leadership_cancel *cancel,
+                                                   leadership_participants **participants);
+
+// leadership_election_participants without waiting: `done` is called once.
+//
+// Errors: INVALID_ARGUMENT (NULL), CLOSED; all others go to `done`.
+leadership_error *leadership_election_participants_start(const leadership_election *election,
+                                                         const leadership_cancel *cancel,
+                                                         leadership_participants_done done,
+                                                         void *user_data,
+                                                         leadership_drop drop);
+
+// Observes the election from now on: as leadership_observer_new. Where one waits in line, no vacancy lies between two
+// leaders; the first in line is told of when its turn has come, though it may still wait its takeover delay.
+//
+// observer: to be freed with leadership_observer_free. Errors: CLOSED.
+leadership_error *leadership_election_observe(const leadership_election *election,
+                                              leadership_observer **observer);
+
+// Gives up the term that this object won last, for whoever does not have it at hand: as leadership_term_resign, and the
+// next in line follows. Without a term nothing happens.
+//
+// Errors: TIMEOUT, UNAVAILABLE, CANCELLED when etcd's answer was not waited for to the end: it goes on in the background.
+// CLOSED.
+leadership_error *leadership_election_resign(const leadership_election *election,
+                                             uint64_t timeout_ms,
+                                             const leadership_cancel *cancel);
+
+// leadership_election_resign without waiting: not leader when this returns success, and `done` is called once.
+//
+// Errors: INVALID_ARGUMENT (NULL), CLOSED; all others go to `done`.
+leadership_error *leadership_election_resign_start(const leadership_election *election,
+                                                   const leadership_cancel *cancel,
+                                                   leadership_done done,
+                                                   void *user_data,
+                                                   leadership_drop drop);
+
+// Frees the election; campaigns under way and terms go on.
+void leadership_election_free(leadership_election *election);
+
+// An elector for the single-key election of a key. Nothing is sent, and nothing campaigns before the first
+// leadership_elector_next_term or leadership_elector_run. Never blocks.
+//
+// key: text. options: or NULL for the defaults; copied. elector: to be freed with leadership_elector_free.
+// Errors: INVALID_ARGUMENT (key: empty or reserved; or names the option), CLOSED.
+leadership_error *leadership_elector_start(const leadership_client *client,
+                                           const char *key,
+                                           const leadership_elector_options *options,
+                                           leadership_elector **elector);
+
+// Waits for the next term of this process; campaigns from now on until somebody stops wanting one. There is one term at
+// a time: while one is held and not lost, this waits for its end. Each term goes to one caller. One that came for nobody
+// (out of time, cancelled) stays with the elector for a TTL, for the next caller, and is then resigned.
+//
+// term: NULL when the elector or its client was closed in order; else the caller's own: leadership_term_free resigns it.
+// Errors: TIMEOUT, CANCELLED; or the elector stopped for good, and why: PERMISSION_DENIED, INVALID_ARGUMENT (margins that
+// do not fit the TTL that etcd granted). What may pass (etcd away, another leads) is no error.
+leadership_error *leadership_elector_next_term(const leadership_elector *elector,
+                                               uint64_t timeout_ms,
+                                               const leadership_cancel *cancel,
+                                               leadership_term **term);
+
+// leadership_elector_next_term without waiting: `done` is called once; error and term are both NULL when the elector was
+// closed or freed.
+//
+// Errors: INVALID_ARGUMENT (NULL), CLOSED; all others go to `done`.
+leadership_error *leadership_elector_next_term_start(const leadership_elector *elector,
+                                                     const leadership_cancel *cancel,
+                                                     leadership_term_done done,
+                                                     void *user_data,
+                                                     leadership_drop drop);
+
+// One shot: campaigns until it leads. The term is the caller's own, renewed until it is lost or leadership_term_free
+// resigns it; there is no second one.
+//
+// key: text. options: or NULL for the defaults. Errors: as leadership_elector_start and leadership_elector_next_term; out of
+// time or cancelled, no key and no lease are left behind.
+leadership_error *leadership_client_lead(const leadership_client *client,
+                                         const char *key,
+                                         const leadership_elector_options *options,
+                                         uint64_t timeout_ms,
+                                         const leadership_cancel *cancel,
+                                         leadership_term **term);
+
+// leadership_client_lead without waiting: `done` is called once, with exactly one of error and term.
+//
+// Errors: INVALID_ARGUMENT (NULL, key), CLOSED; all others go to `done`.
+leadership_error *leadership_client_lead_start(const leadership_client *client,
+                                               const char *key,
+                                               const leadership_elector_options *options,
+                                               const leadership_cancel *cancel,
+                                               leadership_term_done done,
+                                               void *user_data,
+                                               leadership_drop drop);
+
+// A view of the term that is led now, whoever holds it, for request handlers. Local.
+//
+// term: NULL while this process does not lead; else to be freed with leadership_term_free, which resigns nothing.
+leadership_error *leadership_elector_current(const leadership_elector *elector,
+                                             leadership_term **term);
+
+// Does this process lead now? Local. False for NULL.
+bool leadership_elector_is_leader(const leadership_elector *elector);
+
+// Who leads, as this elector saw it last, for routing. Local.
+//
+// leader: NULL if nobody did, or nothing was heard yet; else to be freed with leadership_leader_free.
+leadership_error *leadership_elector_leader(const leadership_elector *elector, leadership_leader **leader);
+
+// Where the loop stands, LEADERSHIP_STATE_*; LEADERSHIP_STATE_STOPPED in a forked child, 0 for NULL.
+uint32_t leadership_elector_state(const leadership_elector *elector);
+
+// The stable name of a state, e.g. "follower". Static. NULL for a number that is no state.
+const char *leadership_state_name(uint32_t state);
+
+// For probes. Local.
+//
+// Errors: UNAVAILABLE (leading without confirmed renewals, or the health check fails: says which); the error that the
+// elector stopped with; CLOSED.
+leadership_error *leadership_elector_health(const leadership_elector *elector);
+
+// The key of the election, borrowed; its length goes to *len (may be NULL). NULL and 0 for NULL.
+const uint8_t *leadership_elector_key(const leadership_elector *elector, size_t *len);
+
+// Changes the elector's value: of the term that is led now, in place (the same term and token), and of later campaigns.
+// Without a term it only counts for later ones.
+//
+// Errors: as leadership_term_proclaim.
+leadership_error *leadership_elector_proclaim(const leadership_elector *elector,
+                                              const uint8_t *value,
+                                              size_t value_len,
+                                              uint64_t timeout_ms,
+                                              const leadership_cancel *cancel);
+
+// leadership_elector_proclaim without waiting: `done` is called once.
+//
+// Errors: INVALID_ARGUMENT (NULL), CLOSED; all others go to `done`.
+leadership_error *leadership_elector_proclaim_start(const leadership_elector *elector,
+                                                    const uint8_t *value,
+                                                    size_t value_len,
+                                                    const leadership_cancel *cancel,
+                                                    leadership_done done,
+                                                    void *user_data,
+                                                    leadership_drop drop);
+
+// Gives the term up, in order: it is lost at once, drained (renewed until its holder has freed it, at most the drain
+// timeout), then released. The elector goes on campaigning, after its cool-down, while somebody wants a term. Without a
+// term nothing happens. From a callback: leadership_elector_resign_start.
+//
+// Errors: TIMEOUT, UNAVAILABLE, CANCELLED when the end was not waited for or not confirmed: it goes on in the background.
+// CLOSED; INVALID_ARGUMENT from a callback, which may be what the drain waits for.
+leadership_error *leadership_elector_resign(const leadership_elector *elector,
+                                            uint64_t timeout_ms,
+                                            const leadership_cancel *cancel);
+
+// leadership_elector_resign without waiting: lost when this returns, and `done` is called once, when the key is gone or
+// that was not confirmed in time. A cancel ends the wait, not the release.
+//
+// Errors: INVALID_ARGUMENT (NULL), CLOSED; all others go to `done`.
+leadership_error *leadership_elector_resign_start(const leadership_elector *elector,
+                                                  const leadership_cancel *cancel,
+                                                  leadership_done done,
+                                                  void *user_data,
+                                                  leadership_drop drop);
+
+// Stops campaigning, drains and releases the term, and ends the loop: waiting callers get NULL for a term. When it returns
+// success, the last callback of this elector has returned and its drop was called. Idempotent.
+//
+// Errors: TIMEOUT, UNAVAILABLE, CANCELLED when the end was not waited for or not confirmed: it goes on in the background,
+// and calling this again waits again. INVALID_ARGUMENT from a callback, which it would wait for.
+leadership_error *leadership_elector_close(const leadership_elector *elector,
+                                           uint64_t timeout_ms,
+                                           const leadership_cancel *cancel);
+
+// leadership_elector_close without waiting: the term is lost when this returns, and `done` is called once, when all is
+// over in etcd. May be called from a callback. A cancel ends the wait, not the closing.
+//
+// Errors: INVALID_ARGUMENT (NULL); all others go to `done`.
+leadership_error *leadership_elector_close_start(const leadership_elector *elector,
+                                                 const leadership_cancel *cancel,
+                                                 leadership_done done,
+                                                 void *user_data,
+                                                 leadership_drop drop);
+
+// Frees the elector and closes it without waiting: a term that nobody took ends at once; one that was handed out is its
+// holder's, and lasts until that frees it. Callbacks are told of the end, and go.
+void leadership_elector_free(leadership_elector *elector);
+
+// From now on `callback` is told of what happens to the elector; for a term that runs already it begins with its
+// election. It only tells: terms come to leadership_elector_next_term. One that is slow hears the latest state, and never
+// of the loss of a term that it was not told of. Ends after LEADERSHIP_EVENT_STOPPED; each registration is on its own.
+//
+// Errors: INVALID_ARGUMENT (NULL), CLOSED.
+leadership_error *leadership_elector_on_event(const leadership_elector *elector,
+                                              leadership_event_callback callback,
+                                              void *user_data,
+                                              leadership_drop drop);
+
+// The elector for a program that is called: campaigns from now on, and tells `callback` what happens as
+// leadership_elector_on_event does. Terms are the elector's own, lent by LEADERSHIP_EVENT_ELECTED; each is let go of when
+// `callback` has returned from its LEADERSHIP_EVENT_LOST, which is when a drain ends: work that must be finished first is
+// waited for there. The callback returns quickly from all else (over 100 ms is logged): long work runs on a thread of its
+// own, with a leadership_term_clone. Not together with leadership_elector_next_term, which would be given some of the
+// terms.
+//
+// Errors: INVALID_ARGUMENT (NULL), CLOSED.
+leadership_error *leadership_elector_run(const leadership_elector *elector,
+                                         leadership_event_callback callback,
+                                         void *user_data,
+                                         leadership_drop drop);
+
+// Waits for the next event that no call of this has given yet, from the elector's start on. Nothing is queued: who comes
+// late gets the latest state, and never the loss of a term that it was not told of. Each event goes to one caller.
+//
+// event: NULL after LEADERSHIP_EVENT_STOPPED; else to be freed with leadership_event_free. Errors: TIMEOUT, CANCELLED.
+leadership_error *leadership_elector_next_event(const leadership_elector *elector,
+                                                uint64_t timeout_ms,
+                                                const leadership_cancel *cancel,
+                                                leadership_event **event);
+
+// A file descriptor that is readable while leadership_elector_next_event has something to give, its end included: for
+// poll, epoll and event loops. It is the elector's: not to be read, written or closed, and gone when the elector is freed.
+// What made it readable may be over by the time of the call: ask with a timeout of 0.
+//
+// Errors: INTERNAL if there is none left, CLOSED.
+leadership_error *leadership_elector_fd(const leadership_elector *elector,
+                                        int *fd);
+
+// Every option at its default. Free it with leadership_elector_options_free.
+leadership_error *leadership_elector_options_new(leadership_elector_options **options);
+
+// What the others see of the leader, e.g. its address (default: nothing).
+leadership_error *leadership_elector_options_set_value(leadership_elector_options *options,
+                                                       const uint8_t *value,
+                                                       size_t value_len);
+
+// The TTL to ask for (default 5000); rounded up to whole seconds, and etcd may raise it.
+leadership_error *leadership_elector_options_set_ttl(leadership_elector_options *options, uint64_t ms);
+
+// What the election is for; appears in logs and errors.
+leadership_error *leadership_elector_options_set_purpose(leadership_elector_options *options,
+                                                         const char *purpose);
+
+// As leadership_options_set_takeover_delay (default 100).
+leadership_error *leadership_elector_options_set_takeover_delay(leadership_elector_options *options,
+                                                                uint64_t ms);
+
+// How long before the deadline a term is lost (default TTL/10, at least 100).
+leadership_error *leadership_elector_options_set_step_down_margin(leadership_elector_options *options,
+                                                                  uint64_t ms);
+
+// How long a term that was given up in order is renewed on for its holder to finish (default 10000; at most a day).
+leadership_error *leadership_elector_options_set_drain_timeout(leadership_elector_options *options,
+                                                               uint64_t ms);
+
+// How long not to campaign after a term was given up while it was valid, so that others win (default TTL/5).
+leadership_error *leadership_elector_options_set_cool_down(leadership_elector_options *options, uint64_t ms);
+
+// How many terms may be lost against this process's will within 5 min before it holds back for a TTL each time
+// (default 3).
+leadership_error *leadership_elector_options_set_campaign_limit(leadership_elector_options *options,
+                                                                size_t terms);
+
+// The kind of election, LEADERSHIP_MODE_* (default LEADERSHIP_MODE_SINGLE_KEY).
+//
+// Errors: INVALID_ARGUMENT (mode).
+leadership_error *leadership_elector_options_set_mode(leadership_elector_options *options, uint32_t mode);
+
+// Campaigns with this lease, which others may share, instead of one of its own; the TTL is the lease's. Of the same client
+// as the elector. The handle may be freed at once.
+leadership_error *leadership_elector_options_set_lease(leadership_elector_options *options,
+                                                       const leadership_shared_lease *lease);
+
+// A check that must have succeeded recently for this process to campaign and for its lease to be renewed: a leader
+// whose disk hangs must not stay leader because a healthy thread renews for it. Each elector calls it several times a
+// TTL, on a thread of its own, so it may block: that counts as not succeeding. leadership_elector_close does not wait
+// for a check that is under way; drop is called once, when these options and every elector and term that was made with
+// them are freed and no check is under way any more, on any thread.
+leadership_error *leadership_elector_options_set_health_check(leadership_elector_options *options,
+                                                              leadership_health_check check,
+                                                              void *user_data,
+                                                              leadership_drop drop);
+
+// How old the last success of the health check may be (default, and at most, TTL/2).
+leadership_error *leadership_elector_options_set_health_age(leadership_elector_options *options, uint64_t ms);
+
+// Frees options; electors started with them stay as they are.
+void leadership_elector_options_free(leadership_elector_options *options);
+
 // What happened, LEADERSHIP_EVENT_*; ignore numbers that you do not know. 0 for NULL.
 uint32_t leadership_event_kind(const leadership_event *event);
 
@@ -608,6 +1048,22 @@ uint64_t leadership_event_remaining_ns(const leadership_event *event);
 
 // Of LEADERSHIP_EVENT_LOST: why, LEADERSHIP_REASON_*. LEADERSHIP_REASON_NONE for anything else.
 uint32_t leadership_event_reason(const leadership_event *event);
+
+// Of LEADERSHIP_EVENT_LEADER: who leads, borrowed. NULL for anything else.
+const leadership_leader *leadership_event_leader(const leadership_event *event);
+
+// Of LEADERSHIP_EVENT_LEADER that an observer tells: when it saw that term begin, in nanoseconds of CLOCK_BOOTTIME; 0 for a
+// term that was there before it, whose beginning nobody knows, and for anything else.
+uint64_t leadership_event_since_ns(const leadership_event *event);
+
+// Of LEADERSHIP_EVENT_STOPPED: why, borrowed; NULL for an orderly end, and for anything else.
+const leadership_error *leadership_event_error(const leadership_event *event);
+
+// The stable name of a kind of event, e.g. "elected". Static. NULL for a number that is none.
+const char *leadership_event_name(uint32_t kind);
+
+// Frees an event that was not lent, and what was borrowed from it.
+void leadership_event_free(leadership_event *event);
 
 // From now on `callback` is told of what happens to the handle's terms, one that runs already included: elected, then
 // jeopardy and secured, then lost. One that is slow hears the latest state, and never of the loss of a term that it was
@@ -662,6 +1118,24 @@ leadership_error *leadership_reset_start(const leadership_handle *handle,
                                          leadership_done done,
                                          void *user_data,
                                          leadership_drop drop);
+
+// As leadership_term_proclaim, for the handle's current term.
+leadership_error *leadership_proclaim(const leadership_handle *handle,
+                                      const uint8_t *value,
+                                      size_t value_len,
+                                      uint64_t timeout_ms,
+                                      const leadership_cancel *cancel);
+
+// leadership_proclaim without waiting: `done` is called once.
+//
+// Errors: INVALID_ARGUMENT (NULL), CLOSED; all others go to `done`.
+leadership_error *leadership_proclaim_start(const leadership_handle *handle,
+                                            const uint8_t *value,
+                                            size_t value_len,
+                                            const leadership_cancel *cancel,
+                                            leadership_done done,
+                                            void *user_data,
+                                            leadership_drop drop);
 
 // Deletes the leader key of the own term, which ends with it. As leadership_reset, but the lease of
 // leadership_set_lease stays. A key that is gone already is success.
@@ -840,6 +1314,55 @@ leadership_error *leadership_set_log_callback(leadership_log_callback callback,
                                               void *user_data,
                                               leadership_drop drop);
 
+// Observes the single-key election of a key from now on. Never blocks.
+//
+// key: text. observer: to be freed with leadership_observer_free. Errors: INVALID_ARGUMENT (key: empty or reserved), CLOSED.
+leadership_error *leadership_observer_new(const leadership_client *client,
+                                          const char *key,
+                                          leadership_observer **observer);
+
+// Waits for the next news that no call of this has given yet: LEADERSHIP_EVENT_LEADER (another leader, or the leader's new
+// value), LEADERSHIP_EVENT_VACANT, and last, once, LEADERSHIP_EVENT_STOPPED. What came and went meanwhile is skipped:
+// nothing is queued. Each goes to one caller.
+//
+// event: NULL after LEADERSHIP_EVENT_STOPPED; else to be freed with leadership_event_free. Errors: TIMEOUT, CANCELLED.
+leadership_error *leadership_observer_next(const leadership_observer *observer,
+                                           uint64_t timeout_ms,
+                                           const leadership_cancel *cancel,
+                                           leadership_event **event);
+
+// A file descriptor that is readable while leadership_observer_next has something to give: as leadership_elector_fd.
+leadership_error *leadership_observer_fd(const leadership_observer *observer,
+                                         int *fd);
+
+// Frees the observer and ends its part in the watch stream.
+void leadership_observer_free(leadership_observer *observer);
+
+// How many there are. 0 for NULL.
+size_t leadership_participants_len(const leadership_participants *participants);
+
+// Number `index`, from 0; borrowed. NULL if there is none.
+const leadership_participant *leadership_participants_at(const leadership_participants *participants,
+                                                         size_t index);
+
+// What it campaigns with, borrowed; its length goes to *len (may be NULL). NULL and 0 for NULL.
+const uint8_t *leadership_participant_value(const leadership_participant *participant, size_t *len);
+
+// Higher is preferred; 0 unless it chose another, always in a queue, and for NULL.
+int64_t leadership_participant_priority(const leadership_participant *participant);
+
+// The lease that its registration, or its key, hangs on; 0 for a key without one, and for NULL.
+int64_t leadership_participant_lease_id(const leadership_participant *participant);
+
+// The revision at which it registered, or at which its key was created. 0 for NULL.
+int64_t leadership_participant_revision(const leadership_participant *participant);
+
+// True for the one that held the election. False for NULL.
+bool leadership_participant_leads(const leadership_participant *participant);
+
+// Frees them, and all that was borrowed.
+void leadership_participants_free(leadership_participants *participants);
+
 // True if all conditions held and the `then` branch was applied; false for `else`, and for NULL.
 bool leadership_txn_reply_succeeded(const leadership_txn_reply *reply);
 
@@ -885,6 +1408,23 @@ int64_t leadership_key_value_lease_id(const leadership_key_value *kv);
 
 // Frees a reply and all that was borrowed from it.
 void leadership_txn_reply_free(leadership_txn_reply *reply);
+
+// A lease to be shared, granted when it is first needed. Nothing is sent.
+//
+// ttl_ms: rounded up to whole seconds; etcd may raise it. lease: to be freed with leadership_shared_lease_free.
+// Errors: INVALID_ARGUMENT (ttl), CLOSED.
+leadership_error *leadership_client_shared_lease(const leadership_client *client,
+                                                 uint64_t ttl_ms,
+                                                 leadership_shared_lease **lease);
+
+// The id of the lease of now; 0 before the first campaign, once it is of no more use, in a forked child, and for NULL.
+int64_t leadership_shared_lease_id(const leadership_shared_lease *lease);
+
+// The TTL that is asked for. 0 for NULL.
+uint64_t leadership_shared_lease_ttl_ms(const leadership_shared_lease *lease);
+
+// Frees the handle. The lease is revoked, in the background, once no elector and no options have it any more.
+void leadership_shared_lease_free(leadership_shared_lease *lease);
 
 // Authority, until the deadline: ask it before an act. A local read of tens of nanoseconds, without lock, allocation
 // or I/O. What it cannot promise: that it still holds when a packet sent now arrives elsewhere; that is what the token
@@ -934,8 +1474,103 @@ leadership_error *leadership_term_wait_lost_start(const leadership_term *term,
 // Another view of the same term, e.g. of the one that an event lends. Free it with leadership_term_free.
 leadership_error *leadership_term_clone(const leadership_term *term, leadership_term **view);
 
-// Frees the view. The term goes on. Never blocks.
+// Gives up a term of the caller's own, which stays to be freed: lost and not valid at once, whatever this returns; then
+// the key is deleted, in a way that lets the successor lead without its takeover delay. Freeing it does the same without
+// saying how it went.
+//
+// Errors: INVALID_ARGUMENT (a view; nothing is given up), TIMEOUT, UNAVAILABLE, CANCELLED when etcd's answer was not waited
+// for to the end: it goes on in the background, and calling this again waits again. CLOSED.
+leadership_error *leadership_term_resign(const leadership_term *term,
+                                         uint64_t timeout_ms,
+                                         const leadership_cancel *cancel);
+
+// leadership_term_resign without waiting: not leader when this returns success, and `done` is called once, when the key is
+// gone or that was not confirmed in time. A cancel ends the wait, not the release. The term may be freed meanwhile.
+//
+// Errors: INVALID_ARGUMENT (NULL, or a view); all others go to `done`.
+leadership_error *leadership_term_resign_start(const leadership_term *term,
+                                               const leadership_cancel *cancel,
+                                               leadership_done done,
+                                               void *user_data,
+                                               leadership_drop drop);
+
+// Frees a term. One of the caller's own is resigned with it, in the background, if it is still held; a view resigns
+// nothing. Never blocks.
 void leadership_term_free(leadership_term *term);
+
+// Writes a key, other than the election's own, while this very term still holds that one: a leadership_txn in one call.
+//
+// Errors: NOT_LEADER (nothing was written), OUTCOME_UNKNOWN, TIMEOUT and CANCELLED (it may be written all the same),
+// INVALID_ARGUMENT (key, value), UNAVAILABLE, PERMISSION_DENIED, CLOSED.
+leadership_error *leadership_term_put(const leadership_term *term,
+                                      const uint8_t *key,
+                                      size_t key_len,
+                                      const uint8_t *value,
+                                      size_t value_len,
+                                      uint64_t timeout_ms,
+                                      const leadership_cancel *cancel);
+
+// leadership_term_put without waiting: `done` is called once. The term may be freed meanwhile.
+//
+// Errors: INVALID_ARGUMENT (NULL), CLOSED; all others go to `done`.
+leadership_error *leadership_term_put_start(const leadership_term *term,
+                                            const uint8_t *key,
+                                            size_t key_len,
+                                            const uint8_t *value,
+                                            size_t value_len,
+                                            const leadership_cancel *cancel,
+                                            leadership_done done,
+                                            void *user_data,
+                                            leadership_drop drop);
+
+// Deletes a key, other than the election's own, while this very term still holds that one.
+//
+// deleted: false if it was not there. Errors: as leadership_term_put.
+leadership_error *leadership_term_delete(const leadership_term *term,
+                                         const uint8_t *key,
+                                         size_t key_len,
+                                         uint64_t timeout_ms,
+                                         const leadership_cancel *cancel,
+                                         bool *deleted);
+
+// leadership_term_delete without waiting: `done` is called once. The term may be freed meanwhile.
+//
+// Errors: INVALID_ARGUMENT (NULL), CLOSED; all others go to `done`.
+leadership_error *leadership_term_delete_start(const leadership_term *term,
+                                               const uint8_t *key,
+                                               size_t key_len,
+                                               const leadership_cancel *cancel,
+                                               leadership_deleted_done done,
+                                               void *user_data,
+                                               leadership_drop drop);
+
+// Changes the value of the leader key in place: the same term, with the same token. Later terms have the elector's value, or
+// the campaign's.
+//
+// Errors: NOT_LEADER (nothing was written), OUTCOME_UNKNOWN, TIMEOUT and CANCELLED (it may be written all the same),
+// INVALID_ARGUMENT (value: above etcd's limit), UNAVAILABLE, PERMISSION_DENIED, CLOSED.
+leadership_error *leadership_term_proclaim(const leadership_term *term,
+                                           const uint8_t *value,
+                                           size_t value_len,
+                                           uint64_t timeout_ms,
+                                           const leadership_cancel *cancel);
+
+// leadership_term_proclaim without waiting: `done` is called once. The term may be freed meanwhile.
+//
+// Errors: INVALID_ARGUMENT (NULL), CLOSED; all others go to `done`.
+leadership_error *leadership_term_proclaim_start(const leadership_term *term,
+                                                 const uint8_t *value,
+                                                 size_t value_len,
+                                                 const leadership_cancel *cancel,
+                                                 leadership_done done,
+                                                 void *user_data,
+                                                 leadership_drop drop);
+
+// The value that was proclaimed last in this term, or the one it was won with, which leadership_term_value lends.
+//
+// value: to be freed with leadership_bytes_free.
+leadership_error *leadership_term_latest_value(const leadership_term *term,
+                                               leadership_bytes **value);
 
 // An empty transaction, guarded by this term. txn: to be freed with leadership_txn_free.
 leadership_error *leadership_txn_new(const leadership_term *term, leadership_txn **txn);

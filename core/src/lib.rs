@@ -53,7 +53,7 @@ pub use blocking::{CancelToken, Interrupted, block_on};
 pub use client::{Client, Ended};
 pub use clock::{BootTime, Clock, VirtualClock};
 pub use dispatch::Dispatcher;
-pub use elector::{Elector, ElectorBuilder, ElectorEvent, ElectorEvents, ElectorState, Mode, Term};
+pub use elector::{Calling, Elector, ElectorBuilder, ElectorEvent, ElectorEvents, ElectorState, Mode, Term};
 pub use error::{Error, Reason, Result};
 pub use etcd::Wire;
 pub use handing::Successor;

@@ -6,6 +6,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use leadership_core::{Dispatcher, Result};
+use tokio::sync::watch;
 
 use crate::panic::{catch_future, value};
 
@@ -19,6 +20,8 @@ pub(crate) struct UserData {
     drop: leadership_drop,
     /// Taken over: a registration that failed leaves the data to the user.
     taken: bool,
+    /// Whose data it is: a forked child lets go of nothing.
+    process: u32,
 }
 
 // SAFETY: C promises that callback and drop may be called with it on the library's thread; nothing here looks inside.
@@ -32,6 +35,7 @@ impl UserData {
             pointer,
             drop,
             taken: false,
+            process: std::process::id(),
         }
     }
 
@@ -48,10 +52,24 @@ impl UserData {
 
 impl Drop for UserData {
     fn drop(&mut self) {
-        if let (true, Some(drop)) = (self.taken, self.drop) {
+        if let (true, Some(drop)) = (self.taken && self.process == std::process::id(), self.drop) {
             // SAFETY: the user's function with the user's data, once.
             unsafe { drop(self.pointer) };
         }
+    }
+}
+
+/// Resolves when a registration has ended, its drop included.
+#[derive(Clone)]
+pub(crate) struct Over(watch::Receiver<()>);
+
+impl Over {
+    pub(crate) async fn wait(mut self) {
+        while self.0.changed().await.is_ok() {}
+    }
+
+    pub(crate) fn is_now(&self) -> bool {
+        self.0.has_changed().is_err()
     }
 }
 
@@ -75,6 +93,21 @@ impl Calls {
         task: impl FnOnce(Arc<UserData>) -> F + Send + 'static,
     ) -> Result<()> {
         self.dispatcher.spawn(with(user, task))
+    }
+
+    /// [`spawn`](Self::spawn) of what is waited for by itself.
+    pub(crate) fn register<F: Future<Output = ()> + Send + 'static>(
+        &self,
+        user: UserData,
+        task: impl FnOnce(Arc<UserData>) -> F + Send + 'static,
+    ) -> Result<Over> {
+        let (runs, over) = watch::channel(());
+        let all = with(user, task);
+        self.dispatcher.spawn(async move {
+            all.await;
+            drop(runs);
+        })?;
+        Ok(Over(over))
     }
 
     /// [`spawn`](Self::spawn) for what waits for all of those to end.

@@ -186,7 +186,7 @@ pub unsafe extern "C" fn leadership_campaign_options_free(options: *mut leadersh
     value((), || drop(unsafe { take(options) }));
 }
 
-fn options_or_default(options: Option<&leadership_campaign_options>) -> CampaignOptions {
+pub(crate) fn options_or_default(options: Option<&leadership_campaign_options>) -> CampaignOptions {
     options.map_or_else(|| leadership_campaign_options::default().build(), leadership_campaign_options::build)
 }
 

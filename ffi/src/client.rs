@@ -57,8 +57,8 @@ const NEVER: Duration = Duration::from_secs(10 * 365 * 86_400);
 /// leadership_client_ready or the first call. Never blocks.
 ///
 /// At the process's orderly end, exit() from any thread or the return from main, clients that are still open are closed
-/// by a handler of atexit: keys are released then, callbacks are told of the loss, and the end is held up for 2 s at
-/// most, whatever etcd does. _exit, a signal's default action and abort close nothing: what is held goes with its lease.
+/// by a handler of atexit: keys are released then (after a drain of 500 ms at most, for terms that an elector handed out),
+/// callbacks are told of the loss, and the end is held up for 2 s at most, whatever etcd does. _exit, a signal's default action and abort close nothing: what is held goes with its lease.
 /// The library is never unloaded, dlclose or not.
 ///
 /// endpoints: the members of one cluster, comma-separated, each as host:port, http://host:port or https://host:port;
@@ -194,9 +194,10 @@ fn pointer(leader: Option<Leader>) -> *mut leadership_leader {
     leader.map_or(std::ptr::null_mut(), |leader| give(leadership_leader(leader)))
 }
 
-/// Ends every term of this client (LEADERSHIP_REASON_CLOSED), releases their keys and leases, and stops its threads.
-/// When it returns success, the last callback has returned and every drop has been called. Idempotent; other threads'
-/// waits end with CLOSED.
+/// Ends every term of this client (LEADERSHIP_REASON_CLOSED), releases their keys and leases, and stops its threads; terms
+/// of electors are drained first, as by leadership_elector_close. When it returns success, the last callback has returned
+/// and every drop has been called (a health check's: see leadership_elector_options_set_health_check). Idempotent; other
+/// threads' waits end with CLOSED.
 ///
 /// Errors: TIMEOUT when not everything was confirmed in time (10 s at most): it goes on in the background, and calling
 /// this again waits again; CANCELLED; INVALID_ARGUMENT from a callback, which it would wait for.

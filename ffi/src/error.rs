@@ -84,6 +84,10 @@ pub struct leadership_error {
 impl leadership_error {
     /// An error that is C's from now on.
     pub(crate) fn give(error: &Error) -> *mut leadership_error {
+        give(leadership_error::of(error))
+    }
+
+    pub(crate) fn of(error: &Error) -> leadership_error {
         let mut given = leadership_error {
             code: error.code(),
             reason: LEADERSHIP_REASON_NONE,
@@ -109,7 +113,7 @@ impl leadership_error {
             Error::ClusterChanged { member, .. } => given.detail = Some(c_text(member)),
             _ => {}
         }
-        give(given)
+        given
     }
 
     fn detail(&self, code: u32) -> *const c_char {

@@ -15,6 +15,9 @@ use crate::panic::value;
 /// How long the end of the process is held up at most, whatever etcd does: as long as one request may take by default.
 const EXIT_FLUSH: Duration = Duration::from_secs(2);
 
+/// How much of that the work of other threads may drain for: who ends the process lets go of no term any more.
+const EXIT_DRAIN: Duration = Duration::from_millis(500);
+
 /// The clients of one process. A forked child makes a list of its own: the parent's may be locked for ever there.
 struct Clients {
     process: u32,
@@ -64,7 +67,7 @@ extern "C" fn at_exit() {
         // Asked here: another thread may do the waiting. From a callback, waiting for callbacks would wait for itself.
         let in_callback = Dispatcher::is_current();
         let all = async {
-            join_all(open.iter().map(|shared| shared.client.close())).await;
+            join_all(open.iter().map(|shared| shared.client.close_within(EXIT_DRAIN))).await;
             // What was freed before may still be releasing in the background.
             join_all(list.iter().map(|(_, ended)| ended.wait())).await;
             if !in_callback {

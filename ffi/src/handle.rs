@@ -136,6 +136,49 @@ pub unsafe extern "C" fn leadership_reset_start(
     })
 }
 
+/// As leadership_term_proclaim, for the handle's current term.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn leadership_proclaim(
+    handle: *const leadership_handle,
+    value: *const u8,
+    value_len: usize,
+    timeout_ms: u64,
+    cancel: *const leadership_cancel,
+) -> *mut leadership_error {
+    call(|| {
+        // SAFETY: each NULL or valid or readable for its length, as C promises.
+        let (handle, value, bounds) =
+            unsafe { (object(handle, "handle")?, bytes(value, value_len, "value")?, Bounds::new(timeout_ms, cancel)) };
+        handle.shared.ensure_not_forked()?;
+        bounds.wait("proclaim", handle.lead.proclaim(value))
+    })
+}
+
+/// leadership_proclaim without waiting: `done` is called once.
+///
+/// Errors: INVALID_ARGUMENT (NULL), CLOSED; all others go to `done`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn leadership_proclaim_start(
+    handle: *const leadership_handle,
+    value: *const u8,
+    value_len: usize,
+    cancel: *const leadership_cancel,
+    done: leadership_done,
+    user_data: *mut c_void,
+    drop: leadership_drop,
+) -> *mut leadership_error {
+    call(|| {
+        // SAFETY: each NULL or valid or readable for its length, as C promises.
+        let (handle, value) = unsafe { (object(handle, "handle")?, bytes(value, value_len, "value")?) };
+        given(done)?; // before it is sent
+        handle.shared.client.ensure_usable()?;
+        let proclaimed = handle.lead.proclaim(value);
+        let user = UserData::new(user_data, drop);
+        // SAFETY: NULL or valid, as C promises.
+        unsafe { start_plain(&handle.shared.calls, "proclaim", cancel, done, user, proclaimed) }
+    })
+}
+
 /// Deletes the leader key of the own term, which ends with it. As leadership_reset, but the lease of
 /// leadership_set_lease stays. A key that is gone already is success.
 ///

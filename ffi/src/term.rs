@@ -1,10 +1,10 @@
-//! A term as C sees it: a view that checks, proves and waits for the loss; it never resigns.
-//! Owns the accessors; the term itself is its handle's.
+//! A term as C sees it: checks, proves, waits for the loss; the one that an elector or a queue handed out is resigned when
+//! it is freed. Owns the accessors and that difference; the term itself is the core's.
 
 use std::ffi::c_void;
 use std::sync::Arc;
 
-use leadership_core::{Result, TermHandle};
+use leadership_core::{Result, Term, TermHandle};
 
 use crate::args::{give, invalid, lend, object, out};
 use crate::callback::{UserData, leadership_drop};
@@ -12,23 +12,49 @@ use crate::cancel::leadership_cancel;
 use crate::client::{Shared, free};
 use crate::error::{LEADERSHIP_REASON_NONE, leadership_error};
 use crate::panic::{call, value};
-use crate::wait::{Bounds, start};
+use crate::wait::{Bounds, given, leadership_done, start, start_plain};
 
-/// A view of one term: one uninterrupted reign. Freeing it resigns nothing: the term is its leadership_handle's, and
-/// outlives or not any view of it. Any thread.
+/// One term: one uninterrupted reign. The one that leadership_elector_next_term, leadership_election_campaign or
+/// leadership_client_lead gives is the caller's own: freeing it resigns, and it may outlive its elector. Every other is a
+/// view of it: freeing that resigns nothing. Any thread.
 pub struct leadership_term {
     pub(crate) term: TermHandle,
+    /// `None`: a view.
+    owned: Option<Term>,
     pub(crate) shared: Arc<Shared>,
 }
 
 impl leadership_term {
-    pub(crate) fn give(term: TermHandle, shared: &Arc<Shared>) -> *mut leadership_term {
-        give(leadership_term {
+    pub(crate) fn view(term: TermHandle, shared: &Arc<Shared>) -> leadership_term {
+        leadership_term {
             term,
+            owned: None,
+            shared: shared.clone(),
+        }
+    }
+
+    /// A view that is C's from now on.
+    pub(crate) fn give(term: TermHandle, shared: &Arc<Shared>) -> *mut leadership_term {
+        give(leadership_term::view(term, shared))
+    }
+
+    /// A term that is C's from now on.
+    pub(crate) fn give_owned(term: Term, shared: &Arc<Shared>) -> *mut leadership_term {
+        give(leadership_term {
+            term: term.handle(),
+            owned: Some(term),
             shared: shared.clone(),
         })
     }
+
+    fn owned(&self) -> Result<&Term> {
+        self.owned.as_ref().ok_or_else(|| invalid("term", "is a view: it belongs to whoever it was handed to"))
+    }
 }
+
+/// Completion of what gives a term: error is NULL or the callback's to free, and so is term.
+pub type leadership_term_done =
+    Option<unsafe extern "C" fn(user_data: *mut c_void, error: *mut leadership_error, term: *mut leadership_term)>;
 
 /// Authority, until the deadline: ask it before an act. A local read of tens of nanoseconds, without lock, allocation
 /// or I/O. What it cannot promise: that it still holds when a packet sent now arrives elsewhere; that is what the token
@@ -173,7 +199,52 @@ pub unsafe extern "C" fn leadership_term_clone(
     })
 }
 
-/// Frees the view. The term goes on. Never blocks.
+/// Gives up a term of the caller's own, which stays to be freed: lost and not valid at once, whatever this returns; then
+/// the key is deleted, in a way that lets the successor lead without its takeover delay. Freeing it does the same without
+/// saying how it went.
+///
+/// Errors: INVALID_ARGUMENT (a view; nothing is given up), TIMEOUT, UNAVAILABLE, CANCELLED when etcd's answer was not waited
+/// for to the end: it goes on in the background, and calling this again waits again. CLOSED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn leadership_term_resign(
+    term: *const leadership_term,
+    timeout_ms: u64,
+    cancel: *const leadership_cancel,
+) -> *mut leadership_error {
+    call(|| {
+        // SAFETY: each NULL or valid, as C promises.
+        let (term, bounds) = unsafe { (object(term, "term")?, Bounds::new(timeout_ms, cancel)) };
+        term.shared.ensure_not_forked()?;
+        bounds.wait("resign", term.owned()?.let_go())
+    })
+}
+
+/// leadership_term_resign without waiting: not leader when this returns success, and `done` is called once, when the key is
+/// gone or that was not confirmed in time. A cancel ends the wait, not the release. The term may be freed meanwhile.
+///
+/// Errors: INVALID_ARGUMENT (NULL, or a view); all others go to `done`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn leadership_term_resign_start(
+    term: *const leadership_term,
+    cancel: *const leadership_cancel,
+    done: leadership_done,
+    user_data: *mut c_void,
+    drop: leadership_drop,
+) -> *mut leadership_error {
+    call(|| {
+        // SAFETY: NULL or valid, as C promises.
+        let term = unsafe { object(term, "term") }?;
+        given(done)?; // before the term ends
+        term.shared.ensure_not_forked()?;
+        let resigned = term.owned()?.let_go();
+        let user = UserData::new(user_data, drop);
+        // SAFETY: NULL or valid, as C promises.
+        unsafe { start_plain(&term.shared.calls, "resign", cancel, done, user, resigned) }
+    })
+}
+
+/// Frees a term. One of the caller's own is resigned with it, in the background, if it is still held; a view resigns
+/// nothing. Never blocks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn leadership_term_free(term: *mut leadership_term) {
     // SAFETY: NULL or ours and not used again, as C promises.

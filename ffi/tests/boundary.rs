@@ -9,7 +9,7 @@ use std::ffi::{CStr, CString, c_char, c_void};
 use std::ptr::{self, null, null_mut};
 
 use leadership::*;
-use leadership_core::Reason;
+use leadership_core::{ElectorState, Reason};
 use support::*;
 
 const BAD_TEXT: &CStr = c"\xff\xfe";
@@ -315,6 +315,38 @@ fn numbers_and_names_are_the_cores() {
         assert_eq!(name(reason as u32).unwrap().to_str(), Ok(reason.name()));
     }
     assert_eq!((name(0), name(14)), (None, None));
+    let states = [
+        LEADERSHIP_STATE_FOLLOWER,
+        LEADERSHIP_STATE_CAMPAIGNING,
+        LEADERSHIP_STATE_DELAYED,
+        LEADERSHIP_STATE_LEADING,
+        LEADERSHIP_STATE_JEOPARDY,
+        LEADERSHIP_STATE_DRAINING,
+        LEADERSHIP_STATE_PAUSED,
+        LEADERSHIP_STATE_STOPPED,
+    ];
+    assert_eq!(states, ElectorState::ALL.map(|state| state as u32));
+    let text_of = |name: *const c_char| {
+        // SAFETY: NULL or a static text.
+        (!name.is_null()).then(|| unsafe { CStr::from_ptr(name) }.to_str().unwrap())
+    };
+    let events = [
+        (LEADERSHIP_EVENT_CAMPAIGNING, "campaigning"),
+        (LEADERSHIP_EVENT_ELECTED, "elected"),
+        (LEADERSHIP_EVENT_JEOPARDY, "jeopardy"),
+        (LEADERSHIP_EVENT_SECURED, "secured"),
+        (LEADERSHIP_EVENT_LOST, "lost"),
+        (LEADERSHIP_EVENT_LEADER, "leader"),
+        (LEADERSHIP_EVENT_VACANT, "vacant"),
+        (LEADERSHIP_EVENT_PAUSED, "paused"),
+        (LEADERSHIP_EVENT_STOPPED, "stopped"),
+    ];
+    for (place, (number, name)) in events.into_iter().enumerate() {
+        assert_eq!((number, text_of(leadership_event_name(number))), (u32::try_from(place).unwrap() + 1, Some(name)));
+    }
+    for state in ElectorState::ALL {
+        assert_eq!(text_of(leadership_state_name(state as u32)), Some(state.name()));
+    }
     use leadership_core::Error;
     let text = String::new;
     let errors = [

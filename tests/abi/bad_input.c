@@ -26,6 +26,11 @@ struct objects {
     leadership_options *options;
     leadership_campaign_options *campaign;
     leadership_client_options *client_options;
+    leadership_elector_options *elector_options;
+    leadership_elector *elector;
+    leadership_observer *observer;
+    leadership_election *election;
+    leadership_shared_lease *shared_lease;
 };
 
 /* Where outputs would go; nothing may ever be written here. */
@@ -36,8 +41,14 @@ static struct {
     leadership_client *client;
     leadership_client_options *client_options;
     leadership_compare *compare;
+    leadership_elector *elector;
+    leadership_election *election;
+    leadership_event *event;
     leadership_handle *handle;
     leadership_leader *leader;
+    leadership_observer *observer;
+    leadership_participants *participants;
+    leadership_shared_lease *shared_lease;
     leadership_lease *lease;
     leadership_options *options;
     leadership_term *term;
@@ -46,6 +57,8 @@ static struct {
     uint32_t u32;
     int64_t i64;
     uint64_t u64;
+    int fd;
+    bool flag;
 } out;
 
 /* No callback and no drop of a registration that failed is ever called. */
@@ -82,6 +95,20 @@ static void on_lease(void *user_data, leadership_error *error, leadership_lease 
 static void on_event(void *user_data, const leadership_event *event) {
     (void)user_data, (void)event;
     called++;
+}
+
+static void on_deleted(void *user_data, leadership_error *error, bool deleted) {
+    (void)user_data, (void)error, (void)deleted;
+    called++;
+}
+static void on_participants(void *user_data, leadership_error *error, leadership_participants *participants) {
+    (void)user_data, (void)error, (void)participants;
+    called++;
+}
+static const char *on_health(void *user_data) {
+    (void)user_data;
+    called++;
+    return NULL;
 }
 
 static void null_is_refused_in_each_place(struct objects o) {
@@ -208,7 +235,132 @@ static void null_is_refused_in_each_place(struct objects o) {
     bad(leadership_watch_start(o.handle, 1, NULL, NULL, NULL, NULL), "done");
 }
 
+/* The same of electors, queues and observers. */
+static void null_is_refused_on_the_everyday_path(struct objects o) {
+    bad(leadership_elector_options_set_mode(NULL, LEADERSHIP_MODE_QUEUE), "options");
+    bad(leadership_elector_options_set_mode(o.elector_options, 0), "mode");
+    bad(leadership_elector_options_set_mode(o.elector_options, 3), "mode");
+    bad(leadership_elector_options_set_lease(NULL, o.shared_lease), "options");
+    bad(leadership_elector_options_set_lease(o.elector_options, NULL), "lease");
+    bad(leadership_client_shared_lease(NULL, TTL_MS, &out.shared_lease), "client");
+    bad(leadership_client_shared_lease(o.client, TTL_MS, NULL), "lease");
+    bad(leadership_client_shared_lease(o.client, 0, &out.shared_lease), "ttl");
+    bad(leadership_election_observe(NULL, &out.observer), "election");
+    bad(leadership_election_observe(o.election, NULL), "observer");
+    bad(leadership_election_resign(NULL, 0, NULL), "election");
+    bad(leadership_election_resign_start(NULL, NULL, on_done, NULL, NULL), "election");
+    bad(leadership_election_resign_start(o.election, NULL, NULL, NULL, NULL), "done");
+    bad(leadership_term_latest_value(NULL, &out.bytes), "term");
+    bad(leadership_term_latest_value(o.term, NULL), "value");
+    bad(leadership_term_proclaim(NULL, bytes_of("key"), 3, 0, NULL), "term");
+    bad(leadership_term_proclaim(o.term, NULL, 3, 0, NULL), "value");
+    bad(leadership_term_proclaim_start(NULL, bytes_of("key"), 3, NULL, on_done, NULL, NULL), "term");
+    bad(leadership_term_proclaim_start(o.term, bytes_of("key"), SIZE_MAX, NULL, on_done, NULL, NULL), "value");
+    bad(leadership_term_proclaim_start(o.term, bytes_of("key"), 3, NULL, NULL, NULL, NULL), "done");
+    bad(leadership_elector_proclaim(NULL, bytes_of("key"), 3, 0, NULL), "elector");
+    bad(leadership_elector_proclaim(o.elector, NULL, 3, 0, NULL), "value");
+    bad(leadership_elector_proclaim_start(NULL, bytes_of("key"), 3, NULL, on_done, NULL, NULL), "elector");
+    bad(leadership_elector_proclaim_start(o.elector, bytes_of("key"), SIZE_MAX, NULL, on_done, NULL, NULL), "value");
+    bad(leadership_elector_proclaim_start(o.elector, bytes_of("key"), 3, NULL, NULL, NULL, NULL), "done");
+    bad(leadership_proclaim(NULL, bytes_of("key"), 3, 0, NULL), "handle");
+    bad(leadership_proclaim(o.handle, NULL, 3, 0, NULL), "value");
+    bad(leadership_proclaim_start(NULL, bytes_of("key"), 3, NULL, on_done, NULL, NULL), "handle");
+    bad(leadership_proclaim_start(o.handle, bytes_of("key"), SIZE_MAX, NULL, on_done, NULL, NULL), "value");
+    bad(leadership_proclaim_start(o.handle, bytes_of("key"), 3, NULL, NULL, NULL, NULL), "done");
+    bad(leadership_elector_options_new(NULL), "options");
+    bad(leadership_elector_options_set_value(NULL, bytes_of("key"), 3), "options");
+    bad(leadership_elector_options_set_ttl(NULL, 1), "options");
+    bad(leadership_elector_options_set_purpose(NULL, "text"), "options");
+    bad(leadership_elector_options_set_purpose(o.elector_options, NULL), "purpose");
+    bad(leadership_elector_options_set_takeover_delay(NULL, 1), "options");
+    bad(leadership_elector_options_set_step_down_margin(NULL, 1), "options");
+    bad(leadership_elector_options_set_drain_timeout(NULL, 1), "options");
+    bad(leadership_elector_options_set_cool_down(NULL, 1), "options");
+    bad(leadership_elector_options_set_campaign_limit(NULL, 1), "options");
+    bad(leadership_elector_options_set_health_check(NULL, on_health, NULL, NULL), "options");
+    bad(leadership_elector_options_set_health_check(o.elector_options, NULL, NULL, NULL), "check");
+    bad(leadership_elector_options_set_health_age(NULL, 1), "options");
+    bad(leadership_elector_start(NULL, "text", o.elector_options, &out.elector), "client");
+    bad(leadership_elector_start(o.client, NULL, o.elector_options, &out.elector), "key");
+    bad(leadership_elector_start(o.client, "text", o.elector_options, NULL), "elector");
+    bad(leadership_elector_next_term(NULL, 0, NULL, &out.term), "elector");
+    bad(leadership_elector_next_term(o.elector, 0, NULL, NULL), "term");
+    bad(leadership_elector_next_term_start(NULL, NULL, on_campaign, NULL, NULL), "elector");
+    bad(leadership_elector_next_term_start(o.elector, NULL, NULL, NULL, NULL), "done");
+    bad(leadership_client_lead(NULL, "text", NULL, 0, NULL, &out.term), "client");
+    bad(leadership_client_lead(o.client, NULL, NULL, 0, NULL, &out.term), "key");
+    bad(leadership_client_lead(o.client, "text", NULL, 0, NULL, NULL), "term");
+    bad(leadership_client_lead_start(NULL, "text", NULL, NULL, on_campaign, NULL, NULL), "client");
+    bad(leadership_client_lead_start(o.client, NULL, NULL, NULL, on_campaign, NULL, NULL), "key");
+    bad(leadership_client_lead_start(o.client, "text", NULL, NULL, NULL, NULL, NULL), "done");
+    bad(leadership_elector_current(NULL, &out.term), "elector");
+    bad(leadership_elector_current(o.elector, NULL), "term");
+    bad(leadership_elector_leader(NULL, &out.leader), "elector");
+    bad(leadership_elector_leader(o.elector, NULL), "leader");
+    bad(leadership_elector_health(NULL), "elector");
+    bad(leadership_elector_resign(NULL, 0, NULL), "elector");
+    bad(leadership_elector_resign_start(NULL, NULL, on_done, NULL, NULL), "elector");
+    bad(leadership_elector_resign_start(o.elector, NULL, NULL, NULL, NULL), "done");
+    bad(leadership_elector_close(NULL, 0, NULL), "elector");
+    bad(leadership_elector_close_start(NULL, NULL, on_done, NULL, NULL), "elector");
+    bad(leadership_elector_close_start(o.elector, NULL, NULL, NULL, NULL), "done");
+    bad(leadership_elector_on_event(NULL, on_event, NULL, NULL), "elector");
+    bad(leadership_elector_on_event(o.elector, NULL, NULL, NULL), "callback");
+    bad(leadership_elector_run(NULL, on_event, NULL, NULL), "elector");
+    bad(leadership_elector_run(o.elector, NULL, NULL, NULL), "callback");
+    bad(leadership_elector_next_event(NULL, 0, NULL, &out.event), "elector");
+    bad(leadership_elector_next_event(o.elector, 0, NULL, NULL), "event");
+    bad(leadership_elector_fd(NULL, &out.fd), "elector");
+    bad(leadership_elector_fd(o.elector, NULL), "fd");
+    bad(leadership_term_resign(NULL, 0, NULL), "term");
+    bad(leadership_term_resign(o.term, 0, NULL), "term");
+    bad(leadership_term_resign_start(NULL, NULL, on_done, NULL, NULL), "term");
+    bad(leadership_term_resign_start(o.term, NULL, NULL, NULL, NULL), "done");
+    bad(leadership_term_resign_start(o.term, NULL, on_done, NULL, NULL), "term");
+    bad(leadership_term_put(NULL, bytes_of("key"), 3, bytes_of("key"), 3, 0, NULL), "term");
+    bad(leadership_term_put_start(NULL, bytes_of("key"), 3, bytes_of("key"), 3, NULL, on_done, NULL, NULL), "term");
+    bad(leadership_term_put_start(o.term, bytes_of("key"), 3, bytes_of("key"), 3, NULL, NULL, NULL, NULL), "done");
+    bad(leadership_term_delete(NULL, bytes_of("key"), 3, 0, NULL, &out.flag), "term");
+    bad(leadership_term_delete(o.term, bytes_of("key"), 3, 0, NULL, NULL), "deleted");
+    bad(leadership_term_delete_start(NULL, bytes_of("key"), 3, NULL, on_deleted, NULL, NULL), "term");
+    bad(leadership_term_delete_start(o.term, bytes_of("key"), 3, NULL, NULL, NULL, NULL), "done");
+    bad(leadership_observer_new(NULL, "text", &out.observer), "client");
+    bad(leadership_observer_new(o.client, NULL, &out.observer), "key");
+    bad(leadership_observer_new(o.client, "text", NULL), "observer");
+    bad(leadership_observer_next(NULL, 0, NULL, &out.event), "observer");
+    bad(leadership_observer_next(o.observer, 0, NULL, NULL), "event");
+    bad(leadership_observer_fd(NULL, &out.fd), "observer");
+    bad(leadership_observer_fd(o.observer, NULL), "fd");
+    bad(leadership_election_new(NULL, "text", o.options, &out.election), "client");
+    bad(leadership_election_new(o.client, NULL, o.options, &out.election), "prefix");
+    bad(leadership_election_new(o.client, "text", o.options, NULL), "election");
+    bad(leadership_election_campaign(NULL, NULL, 0, NULL, &out.term), "election");
+    bad(leadership_election_campaign(o.election, NULL, 0, NULL, NULL), "term");
+    bad(leadership_election_campaign_start(NULL, NULL, NULL, on_campaign, NULL, NULL), "election");
+    bad(leadership_election_campaign_start(o.election, NULL, NULL, NULL, NULL, NULL), "done");
+    bad(leadership_election_leader(NULL, 0, NULL, &out.leader), "election");
+    bad(leadership_election_leader(o.election, 0, NULL, NULL), "leader");
+    bad(leadership_election_leader_start(NULL, NULL, on_leader, NULL, NULL), "election");
+    bad(leadership_election_leader_start(o.election, NULL, NULL, NULL, NULL), "done");
+    bad(leadership_election_participants(NULL, 0, NULL, &out.participants), "election");
+    bad(leadership_election_participants(o.election, 0, NULL, NULL), "participants");
+    bad(leadership_election_participants_start(NULL, NULL, on_participants, NULL, NULL), "election");
+    bad(leadership_election_participants_start(o.election, NULL, NULL, NULL, NULL), "done");
+}
+
 static void bytes_that_cannot_be_are_refused(struct objects o) {
+    bad(leadership_elector_options_set_value(o.elector_options, NULL, 3), "value");
+    bad(leadership_elector_options_set_value(o.elector_options, bytes_of("key"), SIZE_MAX), "value");
+    bad(leadership_term_put(o.term, NULL, 3, bytes_of("key"), 3, 0, NULL), "key");
+    bad(leadership_term_put(o.term, bytes_of("key"), 3, NULL, 3, 0, NULL), "value");
+    bad(leadership_term_put(o.term, bytes_of("key"), 3, bytes_of("key"), SIZE_MAX, 0, NULL), "value");
+    bad(leadership_term_put_start(o.term, bytes_of("key"), SIZE_MAX, bytes_of("key"), 3, NULL, on_done, NULL, NULL), "key");
+    bad(leadership_term_put_start(o.term, bytes_of("key"), 3, NULL, 3, NULL, on_done, NULL, NULL), "value");
+    bad(leadership_term_delete(o.term, NULL, 3, 0, NULL, &out.flag), "key");
+    bad(leadership_term_delete_start(o.term, bytes_of("key"), SIZE_MAX, NULL, on_deleted, NULL, NULL), "key");
+    bad(leadership_term_put(o.term, NULL, 0, NULL, 0, PATIENCE_MS, NULL), "key");
+    bad(leadership_term_put(o.term, bytes_of("abi/bad/leader"), 14, NULL, 0, PATIENCE_MS, NULL), "key");
+    bad(leadership_term_delete(o.term, bytes_of("abi/bad/leader"), 14, PATIENCE_MS, NULL, &out.flag), "key");
     bad(leadership_campaign_options_set_value(o.campaign, NULL, 3), "value");
     bad(leadership_campaign_options_set_value(o.campaign, bytes_of("key"), SIZE_MAX), "value");
     bad(leadership_client_get_leader(o.client, NULL, 3, 0, NULL, &out.leader), "key");
@@ -268,6 +420,12 @@ static void bytes_that_cannot_be_are_refused(struct objects o) {
 }
 
 static void text_that_is_not_utf8_is_refused(struct objects o) {
+    bad(leadership_elector_options_set_purpose(o.elector_options, NOT_UTF8), "purpose");
+    bad(leadership_elector_start(o.client, NOT_UTF8, NULL, &out.elector), "key");
+    bad(leadership_client_lead(o.client, NOT_UTF8, NULL, 0, NULL, &out.term), "key");
+    bad(leadership_client_lead_start(o.client, NOT_UTF8, NULL, NULL, on_campaign, NULL, NULL), "key");
+    bad(leadership_observer_new(o.client, NOT_UTF8, &out.observer), "key");
+    bad(leadership_election_new(o.client, NOT_UTF8, NULL, &out.election), "prefix");
     bad(leadership_options_set_purpose(o.options, NOT_UTF8), "purpose");
     bad(leadership_client_connect(NOT_UTF8, o.client_options, &out.client), "endpoints");
     bad(leadership_client_options_set_credentials(o.client_options, NOT_UTF8, "text"), "user");
@@ -296,6 +454,23 @@ static void accessors_answer_null_with_nothing(void) {
     quiet(!leadership_event_term(NULL));
     quiet(leadership_event_remaining_ns(NULL) == 0);
     quiet(leadership_event_reason(NULL) == 0);
+    quiet(!leadership_event_leader(NULL));
+    quiet(leadership_event_since_ns(NULL) == 0);
+    quiet(!leadership_event_error(NULL));
+    quiet(!leadership_event_name(0) && !leadership_event_name(10) && !leadership_event_name(UINT32_MAX));
+    quiet(!leadership_elector_is_leader(NULL));
+    quiet(leadership_elector_state(NULL) == 0);
+    quiet(!leadership_elector_key(NULL, &len));
+    quiet(!leadership_state_name(0) && !leadership_state_name(9));
+    quiet(!leadership_election_prefix(NULL, &len));
+    quiet(leadership_participants_len(NULL) == 0);
+    quiet(!leadership_participants_at(NULL, 0));
+    quiet(!leadership_participant_value(NULL, &len));
+    quiet(leadership_participant_priority(NULL) == 0);
+    quiet(leadership_participant_lease_id(NULL) == 0);
+    quiet(leadership_participant_revision(NULL) == 0);
+    quiet(!leadership_participant_leads(NULL));
+    quiet(leadership_shared_lease_id(NULL) == 0 && leadership_shared_lease_ttl_ms(NULL) == 0);
     quiet(!leadership_check(NULL));
     quiet(!leadership_key(NULL, &len));
     quiet(!leadership_purpose(NULL));
@@ -337,6 +512,13 @@ static void accessors_answer_null_with_nothing(void) {
 }
 
 static void freeing_null_does_nothing(void) {
+    leadership_elector_options_free(NULL);
+    leadership_elector_free(NULL);
+    leadership_event_free(NULL);
+    leadership_observer_free(NULL);
+    leadership_election_free(NULL);
+    leadership_participants_free(NULL);
+    leadership_shared_lease_free(NULL);
     leadership_bytes_free(NULL);
     leadership_options_free(NULL);
     leadership_campaign_options_free(NULL);
@@ -380,8 +562,75 @@ static void the_wrong_order_is_refused(leadership_client *client) {
     leadership_free(fresh);
 }
 
+/* What an elector was told that does not fit is said when it starts, by the option's name. */
+static void options_that_do_not_fit_are_refused(leadership_client *client) {
+    struct {
+        leadership_error *(*set)(leadership_elector_options *, uint64_t);
+        uint64_t ms;
+        const char *names;
+    } bad_ones[] = {
+        {leadership_elector_options_set_ttl, 0, "ttl:"},
+        {leadership_elector_options_set_ttl, UINT64_MAX, "ttl:"},
+        {leadership_elector_options_set_takeover_delay, UINT64_MAX, "takeover_delay:"},
+        {leadership_elector_options_set_step_down_margin, 4900, "step_down_margin:"},
+        {leadership_elector_options_set_drain_timeout, UINT64_MAX, "drain_timeout:"},
+        {leadership_elector_options_set_cool_down, UINT64_MAX, "cool_down:"},
+        {leadership_elector_options_set_health_age, 2600, "health_age:"},
+        {leadership_elector_options_set_health_age, 0, "health_age:"},
+    };
+    for (size_t i = 0; i < sizeof bad_ones / sizeof *bad_ones; i++) {
+        leadership_elector_options *options = NULL;
+        must(leadership_elector_options_new(&options));
+        must(bad_ones[i].set(options, bad_ones[i].ms));
+        fails_naming(leadership_elector_start(client, "abi/bad/elector", options, &out.elector),
+                     LEADERSHIP_ERROR_INVALID_ARGUMENT, bad_ones[i].names);
+        leadership_elector_options_free(options);
+    }
+    bad(leadership_elector_start(client, "", NULL, &out.elector), "key");
+    bad(leadership_elector_start(client, "k.resigned", NULL, &out.elector), "key");
+    bad(leadership_observer_new(client, "", &out.observer), "key");
+    bad(leadership_observer_new(client, "k.paused", &out.observer), "key");
+    bad(leadership_election_new(client, "", NULL, &out.election), "prefix");
+    bad(leadership_election_new(client, "queue/", NULL, &out.election), "prefix");
+}
+
 static void after_the_close_everything_says_closed(struct objects o) {
     must(leadership_client_close(o.client, PATIENCE_MS, NULL));
+    fails(leadership_elector_start(o.client, "k", NULL, &out.elector), LEADERSHIP_ERROR_CLOSED);
+    fails(leadership_elector_next_term_start(o.elector, NULL, on_campaign, NULL, NULL), LEADERSHIP_ERROR_CLOSED);
+    fails(leadership_client_lead(o.client, "k", NULL, PATIENCE_MS, NULL, &out.term), LEADERSHIP_ERROR_CLOSED);
+    fails(leadership_client_lead_start(o.client, "k", NULL, NULL, on_campaign, NULL, NULL), LEADERSHIP_ERROR_CLOSED);
+    fails(leadership_elector_health(o.elector), LEADERSHIP_ERROR_CLOSED);
+    fails(leadership_elector_resign(o.elector, PATIENCE_MS, NULL), LEADERSHIP_ERROR_CLOSED);
+    fails(leadership_elector_resign_start(o.elector, NULL, on_done, NULL, NULL), LEADERSHIP_ERROR_CLOSED);
+    fails(leadership_elector_on_event(o.elector, on_event, NULL, NULL), LEADERSHIP_ERROR_CLOSED);
+    fails(leadership_elector_run(o.elector, on_event, NULL, NULL), LEADERSHIP_ERROR_CLOSED);
+    fails(leadership_elector_fd(o.elector, &out.fd), LEADERSHIP_ERROR_CLOSED);
+    fails(leadership_observer_new(o.client, "k", &out.observer), LEADERSHIP_ERROR_CLOSED);
+    fails(leadership_observer_fd(o.observer, &out.fd), LEADERSHIP_ERROR_CLOSED);
+    fails(leadership_election_new(o.client, "k", NULL, &out.election), LEADERSHIP_ERROR_CLOSED);
+    fails(leadership_election_campaign(o.election, NULL, PATIENCE_MS, NULL, &out.term), LEADERSHIP_ERROR_CLOSED);
+    fails(leadership_election_campaign_start(o.election, NULL, NULL, on_campaign, NULL, NULL), LEADERSHIP_ERROR_CLOSED);
+    fails(leadership_election_leader(o.election, PATIENCE_MS, NULL, &out.leader), LEADERSHIP_ERROR_CLOSED);
+    fails(leadership_election_leader_start(o.election, NULL, on_leader, NULL, NULL), LEADERSHIP_ERROR_CLOSED);
+    fails(leadership_election_participants(o.election, PATIENCE_MS, NULL, &out.participants), LEADERSHIP_ERROR_CLOSED);
+    fails(leadership_election_participants_start(o.election, NULL, on_participants, NULL, NULL), LEADERSHIP_ERROR_CLOSED);
+    fails(leadership_term_put(o.term, bytes_of("k"), 1, NULL, 0, PATIENCE_MS, NULL), LEADERSHIP_ERROR_CLOSED);
+    fails(leadership_term_put_start(o.term, bytes_of("k"), 1, NULL, 0, NULL, on_done, NULL, NULL), LEADERSHIP_ERROR_CLOSED);
+    fails(leadership_term_delete(o.term, bytes_of("k"), 1, PATIENCE_MS, NULL, &out.flag), LEADERSHIP_ERROR_CLOSED);
+    fails(leadership_term_delete_start(o.term, bytes_of("k"), 1, NULL, on_deleted, NULL, NULL), LEADERSHIP_ERROR_CLOSED);
+    fails(leadership_client_shared_lease(o.client, TTL_MS, &out.shared_lease), LEADERSHIP_ERROR_CLOSED);
+    fails(leadership_election_observe(o.election, &out.observer), LEADERSHIP_ERROR_CLOSED);
+    fails(leadership_election_resign(o.election, PATIENCE_MS, NULL), LEADERSHIP_ERROR_CLOSED);
+    fails(leadership_election_resign_start(o.election, NULL, on_done, NULL, NULL), LEADERSHIP_ERROR_CLOSED);
+    fails(leadership_term_proclaim(o.term, NULL, 0, PATIENCE_MS, NULL), LEADERSHIP_ERROR_CLOSED);
+    fails(leadership_term_proclaim_start(o.term, NULL, 0, NULL, on_done, NULL, NULL), LEADERSHIP_ERROR_CLOSED);
+    fails(leadership_elector_proclaim(o.elector, NULL, 0, PATIENCE_MS, NULL), LEADERSHIP_ERROR_CLOSED);
+    fails(leadership_elector_proclaim_start(o.elector, NULL, 0, NULL, on_done, NULL, NULL), LEADERSHIP_ERROR_CLOSED);
+    fails(leadership_proclaim_start(o.handle, NULL, 0, NULL, on_done, NULL, NULL), LEADERSHIP_ERROR_CLOSED);
+    must(leadership_elector_next_term(o.elector, PATIENCE_MS, NULL, &out.term)); /* closed in order: success and NULL */
+    must(leadership_elector_close(o.elector, PATIENCE_MS, NULL));
+    check(leadership_elector_state(o.elector) == LEADERSHIP_STATE_STOPPED && !out.term, "the elector has stopped");
     fails(leadership_client_ready(o.client, PATIENCE_MS, NULL), LEADERSHIP_ERROR_CLOSED);
     fails(leadership_client_get_leader(o.client, bytes_of("k"), 1, PATIENCE_MS, NULL, &out.leader), LEADERSHIP_ERROR_CLOSED);
     fails(leadership_campaign(o.handle, NULL, PATIENCE_MS, NULL, &out.term), LEADERSHIP_ERROR_CLOSED);
@@ -417,17 +666,24 @@ int main(int argc, char **argv) {
     must(leadership_options_new(&o.options));
     must(leadership_campaign_options_new(&o.campaign));
     must(leadership_client_options_new(&o.client_options));
+    must(leadership_elector_options_new(&o.elector_options));
+    must(leadership_elector_start(o.client, "abi/bad/elector", NULL, &o.elector));
+    must(leadership_observer_new(o.client, "abi/bad/observed", &o.observer));
+    must(leadership_election_new(o.client, "abi/bad/queue", NULL, &o.election));
+    must(leadership_client_shared_lease(o.client, TTL_MS, &o.shared_lease));
 
     null_is_refused_in_each_place(o);
+    null_is_refused_on_the_everyday_path(o);
     bytes_that_cannot_be_are_refused(o);
     text_that_is_not_utf8_is_refused(o);
     accessors_answer_null_with_nothing();
     freeing_null_does_nothing();
     numbers_out_of_range_are_refused(o);
+    options_that_do_not_fit_are_refused(o.client);
     the_wrong_order_is_refused(o.client);
     check(leadership_check(o.handle) && leadership_term_valid(o.term), "none of it has hurt the term");
     after_the_close_everything_says_closed(o);
-    check(!out.bytes && !out.campaign_options && !out.cancel && !out.client && !out.client_options && !out.compare && !out.handle && !out.leader && !out.lease && !out.options && !out.term && !out.txn && !out.txn_reply && !out.u32 && !out.i64 && !out.u64, "no output was written");
+    check(!out.bytes && !out.campaign_options && !out.cancel && !out.client && !out.client_options && !out.compare && !out.elector && !out.election && !out.event && !out.observer && !out.participants && !out.shared_lease && !out.fd && !out.flag && !out.handle && !out.leader && !out.lease && !out.options && !out.term && !out.txn && !out.txn_reply && !out.u32 && !out.i64 && !out.u64, "no output was written");
     check(!called, "no callback was called");
 
     /* Objects go in any order, their client first. */
@@ -441,6 +697,11 @@ int main(int argc, char **argv) {
     leadership_options_free(o.options);
     leadership_campaign_options_free(o.campaign);
     leadership_client_options_free(o.client_options);
+    leadership_elector_free(o.elector);
+    leadership_elector_options_free(o.elector_options);
+    leadership_observer_free(o.observer);
+    leadership_election_free(o.election);
+    leadership_shared_lease_free(o.shared_lease);
     leadership_testkit_server_free(server);
     return tap_end();
 }

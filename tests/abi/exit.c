@@ -68,7 +68,37 @@ static void *wait_for_ever(void *unused) {
     return NULL;
 }
 
+static leadership_elector *elector;
+
+static void *wait_for_the_next_term(void *unused) {
+    (void)unused;
+    leadership_term *next = NULL;
+    leadership_error_free(leadership_elector_next_term(elector, LEADERSHIP_FOREVER, NULL, &next));
+    return NULL;
+}
+
+/* Nobody lets go of an elector's term once the process ends: its drain must not hold that up. */
+static int elect_and_end(const char *endpoint, const char *key) {
+    static int lost;
+    pthread_t thread;
+    client = connect_to(endpoint);
+    must(leadership_elector_start(client, key, NULL, &elector));
+    if (is("elector, called")) {
+        must(leadership_elector_run(elector, on_event, &lost, NULL));
+        while (!leadership_elector_is_leader(elector)) tap_pause();
+    } else {
+        must(leadership_elector_next_term(elector, PATIENCE_MS, NULL, &term));
+    }
+    if (is("elector")) pthread_create(&thread, NULL, wait_for_the_next_term, NULL);
+    printf("leads\n");
+    fflush(stdout);
+    char end;
+    while (read(STDIN_FILENO, &end, 1) > 0) continue;
+    return 0;
+}
+
 static int lead_and_end(const char *endpoint, const char *key) {
+    if (strncmp(way, "elector", 7) == 0) return elect_and_end(endpoint, key);
     static int lost;
     pthread_t thread;
     if (is("atexit before")) atexit(free_all); /* runs after the library's own */
@@ -198,7 +228,8 @@ int main(int argc, char **argv) {
     }
     static const char *const ways[] = {"return",        "exit",       "thread", "callback",
                                        "waiting",       "told",       "freed",  "freed, the client first",
-                                       "atexit before", "atexit after", "atexit closes", "destructor", "closed"};
+                                       "atexit before", "atexit after", "atexit closes", "destructor", "closed",
+                                       "elector",       "elector, called"};
     leadership_testkit_server *server = NULL;
     const char *endpoint = endpoint_or_server(argc, argv, &server);
     leadership_client *observer = connect_to(endpoint);

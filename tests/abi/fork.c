@@ -30,6 +30,14 @@ static leadership_client_options *client_options;
 static leadership_compare *compare;
 static leadership_bytes *bytes;
 static leadership_txn_reply *reply;
+static leadership_elector *elector;
+static leadership_elector_options *elector_options;
+static leadership_term *owned; /* the elector's, handed out */
+static leadership_event *event;
+static leadership_observer *observer;
+static leadership_election *election;
+static leadership_participants *participants;
+static leadership_shared_lease *shared_lease;
 
 static void on_event(void *user_data, const leadership_event *event) { (void)user_data, (void)event; }
 static void on_done(void *user_data, leadership_error *error) { (void)user_data, leadership_error_free(error); }
@@ -53,6 +61,17 @@ static void on_leader(void *user_data, leadership_error *error, leadership_leade
 }
 static void on_lease(void *user_data, leadership_error *error, leadership_lease *granted) {
     (void)user_data, leadership_error_free(error), leadership_lease_free(granted);
+}
+
+static void on_deleted(void *user_data, leadership_error *error, bool deleted) {
+    (void)user_data, (void)deleted, leadership_error_free(error);
+}
+static void on_participants(void *user_data, leadership_error *error, leadership_participants *all) {
+    (void)user_data, leadership_error_free(error), leadership_participants_free(all);
+}
+static const char *on_health(void *user_data) { return (void)user_data, NULL; }
+static void on_options_drop(void *user_data) {
+    if (getpid() != *(pid_t *)user_data) abort(); /* the data is the parent's to let go of */
 }
 
 static int complaints;
@@ -85,6 +104,14 @@ static void every_function(void) {
     uint32_t number = 0;
     int64_t revision = 0;
     uint64_t times = 0;
+    leadership_elector *e = NULL;
+    leadership_event *ev = NULL;
+    leadership_observer *ob = NULL;
+    leadership_election *q = NULL;
+    leadership_participants *p = NULL;
+    leadership_shared_lease *sl = NULL;
+    int fd = -1;
+    bool deleted = false;
     size_t len = 0;
     size_t key_len = strlen(KEY);
     const uint8_t *key = bytes_of(KEY);
@@ -96,6 +123,10 @@ static void every_function(void) {
     is_so(leadership_term_lost_reason(term) == LEADERSHIP_REASON_FORKED);
     is_so(leadership_term_remaining_ns(term) == 0);
     is_so(leadership_lease_is_expired(lease));
+    is_so(!leadership_elector_is_leader(elector) && leadership_elector_state(elector) == LEADERSHIP_STATE_STOPPED);
+    is_so(!leadership_term_valid(owned) && leadership_term_lost_reason(owned) == LEADERSHIP_REASON_FORKED);
+    is_so(leadership_event_kind(event) == LEADERSHIP_EVENT_ELECTED && !leadership_term_valid(leadership_event_term(event)));
+    is_so(leadership_elector_key(elector, &len) && leadership_election_prefix(election, &len) && leadership_participants_len(participants) == 1);
     is_so(leadership_lease_remaining_ns(lease) == 0);
 
     /* What never changes is as it was. */
@@ -153,8 +184,53 @@ static void every_function(void) {
     says_forked(leadership_lease_close(lease, PATIENCE_MS, NULL));
     says_forked(leadership_lease_close_start(lease, NULL, on_done, NULL, NULL));
     says_forked(leadership_lease_close(lease, PATIENCE_MS, NULL));
+    says_forked(leadership_elector_start(client, KEY, NULL, &e));
+    says_forked(leadership_elector_next_term(elector, LEADERSHIP_FOREVER, NULL, &t));
+    says_forked(leadership_elector_next_term_start(elector, NULL, on_campaign, NULL, NULL));
+    says_forked(leadership_client_lead(client, KEY, NULL, PATIENCE_MS, NULL, &t));
+    says_forked(leadership_client_lead_start(client, KEY, NULL, NULL, on_campaign, NULL, NULL));
+    says_forked(leadership_elector_current(elector, &t));
+    says_forked(leadership_elector_leader(elector, &who));
+    says_forked(leadership_elector_health(elector));
+    says_forked(leadership_elector_resign(elector, PATIENCE_MS, NULL));
+    says_forked(leadership_elector_resign_start(elector, NULL, on_done, NULL, NULL));
+    says_forked(leadership_elector_close(elector, PATIENCE_MS, NULL));
+    says_forked(leadership_elector_close_start(elector, NULL, on_done, NULL, NULL));
+    says_forked(leadership_elector_on_event(elector, on_event, NULL, NULL));
+    says_forked(leadership_elector_run(elector, on_event, NULL, NULL));
+    says_forked(leadership_elector_next_event(elector, LEADERSHIP_FOREVER, NULL, &ev));
+    says_forked(leadership_elector_fd(elector, &fd));
+    says_forked(leadership_term_resign(owned, PATIENCE_MS, NULL));
+    says_forked(leadership_term_resign_start(owned, NULL, on_done, NULL, NULL));
+    says_forked(leadership_term_put(owned, key, key_len, NULL, 0, PATIENCE_MS, NULL));
+    says_forked(leadership_term_put_start(owned, key, key_len, NULL, 0, NULL, on_done, NULL, NULL));
+    says_forked(leadership_term_delete(owned, key, key_len, PATIENCE_MS, NULL, &deleted));
+    says_forked(leadership_term_delete_start(owned, key, key_len, NULL, on_deleted, NULL, NULL));
+    says_forked(leadership_observer_new(client, KEY, &ob));
+    says_forked(leadership_observer_next(observer, LEADERSHIP_FOREVER, NULL, &ev));
+    says_forked(leadership_observer_fd(observer, &fd));
+    says_forked(leadership_election_new(client, KEY, NULL, &q));
+    says_forked(leadership_election_campaign(election, NULL, PATIENCE_MS, NULL, &t));
+    says_forked(leadership_election_campaign_start(election, NULL, NULL, on_campaign, NULL, NULL));
+    says_forked(leadership_election_leader(election, PATIENCE_MS, NULL, &who));
+    says_forked(leadership_election_leader_start(election, NULL, on_leader, NULL, NULL));
+    says_forked(leadership_election_participants(election, PATIENCE_MS, NULL, &p));
+    says_forked(leadership_election_participants_start(election, NULL, on_participants, NULL, NULL));
+    says_forked(leadership_client_shared_lease(client, TTL_MS, &sl));
+    says_forked(leadership_election_observe(election, &ob));
+    says_forked(leadership_election_resign(election, PATIENCE_MS, NULL));
+    says_forked(leadership_election_resign_start(election, NULL, on_done, NULL, NULL));
+    says_forked(leadership_term_proclaim(owned, key, key_len, PATIENCE_MS, NULL));
+    says_forked(leadership_term_proclaim_start(owned, key, key_len, NULL, on_done, NULL, NULL));
+    says_forked(leadership_term_latest_value(owned, &b));
+    says_forked(leadership_elector_proclaim(elector, key, key_len, PATIENCE_MS, NULL));
+    says_forked(leadership_elector_proclaim_start(elector, key, key_len, NULL, on_done, NULL, NULL));
+    says_forked(leadership_proclaim(handle, key, key_len, PATIENCE_MS, NULL));
+    says_forked(leadership_proclaim_start(handle, key, key_len, NULL, on_done, NULL, NULL));
+    is_so(leadership_shared_lease_id(shared_lease) == 0 && leadership_shared_lease_ttl_ms(shared_lease) == TTL_MS);
     says_forked(leadership_cancel_trigger(cancel));
     says_forked(leadership_client_close(client, PATIENCE_MS, NULL));
+    is_so(!e && !sl && !ev && !ob && !q && !p && fd == -1 && !deleted);
     is_so(!h && !t && !l && !c && !who && !x && !r && !b && !number && !revision && !times);
 }
 
@@ -176,6 +252,14 @@ static void free_everything(void) {
     leadership_compare_free(compare);
     leadership_bytes_free(bytes);
     leadership_txn_reply_free(reply);
+    leadership_event_free(event);
+    leadership_term_free(owned);
+    leadership_elector_free(elector);
+    leadership_elector_options_free(elector_options);
+    leadership_observer_free(observer);
+    leadership_election_free(election);
+    leadership_participants_free(participants);
+    leadership_shared_lease_free(shared_lease);
 }
 
 static void make_everything(const char *endpoint) {
@@ -192,6 +276,30 @@ static void make_everything(const char *endpoint) {
     must(leadership_compare_version(bytes_of("x"), 1, LEADERSHIP_COMPARE_EQUAL, 0, &compare));
     must(leadership_value(handle, &bytes));
     must(leadership_txn_commit(txn, PATIENCE_MS, NULL, &reply));
+
+    static pid_t parent;
+    int fd = -1;
+    parent = getpid();
+    must(leadership_elector_options_new(&elector_options));
+    must(leadership_elector_options_set_ttl(elector_options, TTL_MS));
+    must(leadership_client_shared_lease(client, TTL_MS, &shared_lease));
+    must(leadership_elector_options_set_lease(elector_options, shared_lease));
+    must(leadership_elector_options_set_health_check(elector_options, on_health, &parent, on_options_drop));
+    must(leadership_elector_start(client, "abi/fork/elector", elector_options, &elector));
+    must(leadership_elector_on_event(elector, on_event, NULL, NULL));
+    must(leadership_elector_fd(elector, &fd));
+    must(leadership_elector_next_term(elector, PATIENCE_MS, NULL, &owned));
+    while (leadership_event_kind(event) != LEADERSHIP_EVENT_ELECTED) {
+        leadership_event_free(event);
+        must(leadership_elector_next_event(elector, PATIENCE_MS, NULL, &event));
+    }
+    must(leadership_observer_new(client, "abi/fork/elector", &observer));
+    must(leadership_observer_fd(observer, &fd));
+    leadership_term *place = NULL;
+    must(leadership_election_new(client, "abi/fork/queue", NULL, &election));
+    must(leadership_election_campaign(election, campaign_options, PATIENCE_MS, NULL, &place));
+    must(leadership_election_participants(election, PATIENCE_MS, NULL, &participants));
+    leadership_term_free(place);
 }
 
 /* The child's status; a child that hangs dies of the alarm it set. */
@@ -220,7 +328,7 @@ static void leads_on(const char *what) {
     must(leadership_client_get_leader(client, bytes_of(KEY), strlen(KEY), PATIENCE_MS, NULL, &now));
     check(succeeded && leadership_check(handle) && leadership_term_valid(term) && now &&
               leadership_leader_mod_revision(now) == leadership_leader_mod_revision(leader) &&
-              !leadership_lease_is_expired(lease),
+              !leadership_lease_is_expired(lease) && leadership_term_valid(owned) && leadership_elector_is_leader(elector),
           what);
     leadership_leader_free(now);
 }
@@ -271,6 +379,10 @@ static void *busy(void *unused) {
         must(leadership_value(handle, &value));
         must(leadership_get_term(handle, &view));
         must(leadership_add_campaign_times(handle));
+        leadership_term *current = NULL, *none = NULL;
+        must(leadership_elector_current(elector, &current));
+        leadership_error_free(leadership_elector_next_term(elector, 0, NULL, &none));
+        leadership_term_free(current);
         must(leadership_cancel_new(&own));
         leadership_error_free(leadership_term_wait_lost(view, 0, own, &reason));
         must(leadership_cancel_trigger(own));

@@ -2,6 +2,7 @@
 //! terms. Owns the handle and its calls; the loop itself is `drive`'s, what callers and loop share is `shared`'s.
 
 mod builder;
+mod calling;
 mod drive;
 mod events;
 mod handing;
@@ -25,6 +26,7 @@ use crate::leadership::TermHandle;
 use crate::protocol::Leader;
 
 pub use builder::{ElectorBuilder, Mode};
+pub use calling::Calling;
 pub use events::{ElectorEvent, ElectorEvents};
 pub use shared::ElectorState;
 pub use term::Term;
@@ -66,25 +68,7 @@ impl Elector {
     /// The elector stopped for good, and why: `PermissionDenied`, `InvalidArgument` (margins that do not fit the
     /// granted TTL), `Forked`. What may pass (etcd away, another leads) is not an error here: it goes on.
     pub fn next_term(&self) -> impl Future<Output = Result<Option<Term>>> + Send + use<> {
-        // Not the elector itself: a waiter does not keep it from being dropped, which ends the wait.
-        let shared = self.shared.clone();
-        async move {
-            shared.client().ensure_not_forked()?;
-            let _wanting = shared.want();
-            let mut level = shared.level.subscribe();
-            loop {
-                level.borrow_and_update();
-                if let Some(term) = shared.take_offer() {
-                    return Ok(Some(Term::new(term, shared.clone())));
-                }
-                if let Some(ended) = shared.ended() {
-                    return ended.map(|()| None);
-                }
-                if level.changed().await.is_err() {
-                    return Ok(None);
-                }
-            }
-        }
+        next_term(self.shared.clone())
     }
 
     /// Runs `body` once for each term, with a view of it, until the elector is closed or the body has had enough: when
@@ -225,5 +209,24 @@ impl Drop for Elector {
             term.deadline.end(crate::Reason::Closed);
         }
         let _ = self.shared.send(Order::Dropped);
+    }
+}
+
+/// Not the elector itself: a waiter does not keep it from being dropped, which ends the wait.
+async fn next_term(shared: Arc<Shared>) -> Result<Option<Term>> {
+    shared.client().ensure_not_forked()?;
+    let _wanting = shared.want();
+    let mut level = shared.level.subscribe();
+    loop {
+        level.borrow_and_update();
+        if let Some(term) = shared.take_offer() {
+            return Ok(Some(Term::new(term, shared.clone())));
+        }
+        if let Some(ended) = shared.ended() {
+            return ended.map(|()| None);
+        }
+        if level.changed().await.is_err() {
+            return Ok(None);
+        }
     }
 }
