@@ -154,7 +154,9 @@ async fn delete_own(io: &Rc<Io>, term: &Arc<TermShared>) -> Released {
             }
             Err(failure) => {
                 log::debug!("release of {}: {}", show(key), failure.into_error());
-                if tokio::time::Instant::now() >= until {
+                // A lease that others keep alive would keep the key, too, and nobody could take it.
+                let kept = term.lease_is_callers && term.lease.deadline.valid();
+                if tokio::time::Instant::now() >= until && !kept {
                     return Released::LeftToLease;
                 }
                 tokio::time::sleep(Duration::from_millis(100 + io.etcd.random(100))).await;

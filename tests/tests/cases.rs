@@ -36,6 +36,10 @@ mod queueing;
 mod observing;
 #[path = "cases/queue_observing.rs"]
 mod queue_observing;
+#[path = "cases/sharing.rs"]
+mod sharing;
+#[path = "cases/queue_electing.rs"]
+mod queue_electing;
 #[path = "cases/takeover.rs"]
 mod takeover;
 #[path = "cases/writing.rs"]

@@ -11,6 +11,7 @@ use crate::client::Client;
 use crate::elector::Term;
 use crate::error::{Error, Reason, Result, show};
 use crate::etcd::Failure;
+use crate::leadership::TermHandle;
 use crate::observer::Observer;
 use crate::options::{CampaignOptions, LeadershipOptions, step_down_margin};
 use crate::participant::Participant;
@@ -144,6 +145,19 @@ impl Election {
     /// `Closed`, `Forked`.
     pub fn observe(&self) -> Result<Observer> {
         Observer::of_queue(&self.shared.client, &self.shared.prefix)
+    }
+
+    /// Another value for the key of the term that this election won last; see [`TermHandle::proclaim`].
+    ///
+    /// # Errors
+    /// As there; `NotLeader` also without a term.
+    pub fn proclaim<V: Into<Vec<u8>>>(&self, value: V) -> impl Future<Output = Result<()>> + Send + use<V> {
+        let value: Vec<u8> = value.into();
+        let begun = self.shared.client.ensure_usable().and_then(|()| {
+            let term = self.shared.term().upgrade().ok_or_else(|| Error::not_leader(self.prefix(), None))?;
+            Ok(TermHandle::of(term, self.shared.client.clone()).proclaim(value))
+        });
+        async move { begun?.await }
     }
 
     /// Gives up the term that this election won last, for whoever does not have its [`Term`] at hand: not leader at

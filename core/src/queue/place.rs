@@ -180,14 +180,17 @@ impl Place {
 
     async fn obtain_lease(&mut self, stand: &Stand) -> Result<Arc<LeaseShared>> {
         let lease = match &stand.lease {
-            Some(shared) => {
+            Some(shared) => loop {
                 let lease = shared.lease(&self.io).await?;
                 let own = protocol::queue_key(&self.queue.prefix, lease.id());
                 let alone = Alone::with(&self.io, lease.shared(), &own).await?;
                 let granted = lease.shared().clone();
-                self.shared = Some(OnShared { _lease: lease, _alone: alone });
-                granted
-            }
+                // The place before this one may have ended only now, and not well (S10).
+                if !granted.tainted.load(Ordering::Acquire) {
+                    self.shared = Some(OnShared { _lease: lease, _alone: alone });
+                    break granted;
+                }
+            },
             None => {
                 let mut granting = Granting::new(&self.io);
                 let secs = ttl_secs(stand.options.ttl)?;
@@ -214,7 +217,14 @@ impl Place {
         let joined = self.joining.insert(joining).await;
         self.joining = None;
         let joined = self.note_join(lease, joined);
-        joined.map_err(Failure::into_error)?;
+        joined.map_err(|failure| match failure.into_error() {
+            // The lease is gone (case 05): that passes, with another.
+            Error::NotLeader { .. } => {
+                lease.tainted.store(true, Ordering::Release);
+                Error::unavailable(format!("the lease ended before {} was joined", show(&self.queue.prefix)))
+            }
+            error => error,
+        })?;
         self.create.ok_or_else(|| Error::unavailable(format!("{} is another's", show(own))))
     }
 

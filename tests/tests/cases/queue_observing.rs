@@ -59,11 +59,15 @@ async fn who_is_first_in_line(world: &World) {
     let waiting = tokio::task::spawn_local(campaign(&second, "two"));
     world.until("it stands in line", async || second.participants().await.unwrap().len() == 2).await;
     quiet(&mut observer).await; // a waiter is nobody's news
-    // What its holder writes is: as etcd's own `Proclaim` does, under the same lease.
-    let key = String::from_utf8(term.key().to_vec()).unwrap();
-    world.put(&key, "one, proclaimed", term.lease_id()).await;
+    // What its holder writes is: by our own call, or as etcd's own `Proclaim` does, under the same lease.
+    first.proclaim("one, proclaimed").await.unwrap();
     let (proclaimed, _) = leads(&mut observer).await;
     assert_eq!((proclaimed.value.as_slice(), proclaimed.token), (b"one, proclaimed".as_slice(), leader.token));
+    let key = String::from_utf8(term.key().to_vec()).unwrap();
+    world.put(&key, "one again", term.lease_id()).await;
+    let (proclaimed, _) = leads(&mut observer).await;
+    assert_eq!((proclaimed.value.as_slice(), proclaimed.token), (b"one again".as_slice(), leader.token));
+    assert!(matches!(second.proclaim("not yet").await, Err(Error::NotLeader { reason: None, .. })));
     first.resign().await.unwrap();
     assert!(!term.is_valid());
     let term = waiting.await.unwrap();

@@ -1,0 +1,303 @@
+//! An elector in a queue (cases 05, 06, 51, S8, S10, S15): its place in line, kept and left.
+//! Owns what the line adds to the loop; the loop, in both kinds, is `electing`'s.
+
+use std::time::Duration;
+
+use etcd_client::proto::{PbDeleteRequest, PbLeaseGrantRequest};
+use leadership_core::{Election, Elector, ElectorBuilder, ElectorState, Error, Mode, Op, Participant, Reason, Term};
+use leadership_testkit::{Lost, Method, Target};
+use leadership_tests::both_worlds;
+use leadership_tests::etcd::Version;
+use leadership_tests::world::{Peer, World, live, simulated};
+use tokio::time::Instant;
+
+use crate::steps::DELAY;
+
+const TTL: Duration = Duration::from_secs(3);
+const BOUND: Duration = Duration::from_secs(30);
+
+fn builder(peer: &Peer, value: &str) -> ElectorBuilder {
+    Elector::builder(&peer.client, "q").mode(Mode::Queue).value(value).ttl(TTL).takeover_delay(DELAY)
+}
+
+fn elector(peer: &Peer, value: &str) -> Elector {
+    builder(peer, value).start().unwrap()
+}
+
+async fn next(elector: &Elector) -> Term {
+    tokio::time::timeout(BOUND, elector.next_term()).await.expect("a term within the bound").unwrap().expect("not closed")
+}
+
+async fn line(peer: &Peer) -> Vec<Participant> {
+    Election::new(&peer.client, "q").unwrap().participants().await.unwrap()
+}
+
+async fn values(peer: &Peer) -> Vec<String> {
+    line(peer).await.into_iter().map(|one| String::from_utf8(one.value).unwrap()).collect()
+}
+
+async fn stands(world: &World, peer: &Peer, expected: &[&str]) {
+    world.until(&format!("the line is {expected:?}"), async || values(peer).await == expected).await;
+}
+
+/// A place is kept while somebody wants a term, through hand-overs and resigns; the first leads, and everybody knows who.
+async fn a_place_in_line(world: &World) {
+    let (one, two, outside) = (world.peer(1), world.peer(2), world.peer(3));
+    let (first, second) = (elector(&one, "one"), elector(&two, "two"));
+    let term = next(&first).await;
+    assert_eq!(term.key(), format!("q/{:x}", term.lease_id()).as_bytes());
+    let waiting = tokio::task::spawn_local(second.next_term());
+    stands(world, &outside, &["one", "two"]).await;
+    let all = line(&outside).await;
+    assert!(all[0].leads && !all[1].leads && all[0].priority == 0);
+    assert_eq!((all[0].revision, all[0].lease), (term.token(), term.lease_id()));
+    world.until("it knows who leads", async || second.leader().is_some_and(|leader| leader.value == b"one")).await;
+    assert_eq!(second.leader().unwrap().token, Some(term.token()));
+    world.pass(3 * TTL).await;
+    assert_eq!((second.state(), values(&outside).await.len()), (ElectorState::Campaigning, 2));
+    first.proclaim("one, proclaimed").await.unwrap();
+    world.until("the new value is known", async || second.leader().is_some_and(|one| one.value == b"one, proclaimed")).await;
+    // In order: at once, and the old leader joins at the end if it wants to.
+    let began = Instant::now();
+    let token = term.token();
+    term.resign().await.unwrap();
+    let term = waiting.await.unwrap().unwrap().unwrap();
+    assert!(began.elapsed() < DELAY / 2, "{:?}", began.elapsed());
+    assert!(term.token() > token && second.is_leader() && !first.is_leader());
+    let again = tokio::task::spawn_local(first.next_term());
+    stands(world, &outside, &["two", "one, proclaimed"]).await;
+    // Without a word: the full delay, which shows.
+    let began = Instant::now();
+    world.revoke(term.lease_id()).await;
+    world.until("it waits the delay", async || first.state() == ElectorState::Delayed).await;
+    let term = again.await.unwrap().unwrap().unwrap();
+    assert!(began.elapsed() >= DELAY * 99 / 100, "{:?}", began.elapsed());
+    // Guarded writes, and none to the line itself.
+    term.put("state", "1").await.unwrap();
+    assert!(matches!(term.put("q/1", "").await, Err(Error::InvalidArgument { argument, .. }) if argument == "key"));
+    assert!(term.txn().then([Op::delete_prefix("q")]).commit().await.is_err());
+    drop(term);
+    first.close().await.unwrap();
+    second.close().await.unwrap();
+    assert_eq!((line(&outside).await, world.leases().await), (vec![], vec![]));
+}
+
+both_worlds!(a_place_in_line, s10_a_place_in_line, s10_queue_elector_live on V3_4);
+
+/// Case 05: a place whose lease or key is gone is no place: the elector joins again at the end, at once.
+async fn a_place_that_is_lost(world: &World) {
+    let (one, two, three) = (world.peer(1), world.peer(2), world.peer(3));
+    let (leader, other) = (elector(&one, "leader"), elector(&three, "other"));
+    let term = next(&leader).await;
+    let waiter = elector(&two, "waiter");
+    let waiting = tokio::task::spawn_local(waiter.next_term());
+    stands(world, &one, &["leader", "waiter"]).await;
+    let behind = tokio::task::spawn_local(other.next_term());
+    stands(world, &one, &["leader", "waiter", "other"]).await;
+    world.revoke(line(&one).await[1].lease).await;
+    stands(world, &one, &["leader", "other", "waiter"]).await;
+    let lost = line(&one).await[1].lease;
+    world.delete(&format!("q/{lost:x}")).await;
+    stands(world, &one, &["leader", "waiter", "other"]).await;
+    assert!(term.is_valid() && !waiting.is_finished());
+    world.until("the lease of the place that was lost is gone", async || world.leases().await.len() == 3).await;
+    term.resign().await.unwrap();
+    let term = waiting.await.unwrap().unwrap().unwrap();
+    assert_eq!(term.value(), b"waiter");
+    behind.abort();
+}
+
+both_worlds!(a_place_that_is_lost, case_05_a_place_that_is_lost_is_joined_for_again, case_05_queue_live on V3_7);
+
+/// Case 51: the whole line goes in one revision. Nobody leads without a key; all stand again, and one leads.
+#[test]
+fn case_51_a_line_that_is_wiped_out_forms_again() {
+    simulated(|world| {
+        Box::pin(async move {
+            let peers: Vec<_> = (1..=4).map(|n| world.peer(n)).collect();
+            let electors: Vec<_> = peers.iter().map(|peer| elector(peer, "x")).collect();
+            let mut waiting: Vec<_> = electors.iter().map(|elector| tokio::task::spawn_local(elector.next_term())).collect();
+            world.until("one leads, the others wait", async || {
+                values(&peers[0]).await.len() == 4 && electors.iter().filter(|one| one.is_leader()).count() == 1
+            })
+            .await;
+            let first = electors.iter().position(Elector::is_leader).unwrap();
+            let term = waiting.remove(first).await.unwrap().unwrap().unwrap();
+            let everything = PbDeleteRequest {
+                key: b"q/".to_vec(),
+                range_end: b"q0".to_vec(),
+                ..PbDeleteRequest::default()
+            };
+            world.stranger().delete(everything).await.unwrap();
+            world
+                .until("nobody leads without a key", async || {
+                    let led: Vec<_> = electors.iter().filter_map(|one| Some(one.current()?.key().to_vec())).collect();
+                    for key in &led {
+                        let there = world.get(&String::from_utf8(key.clone()).unwrap()).await.is_some();
+                        let led = electors.iter().any(|one| one.current().is_some_and(|now| now.key() == key.as_slice()));
+                        assert!(there || !led || Some(key.as_slice()) == term.is_valid().then(|| term.key()), "{key:?}");
+                    }
+                    !term.is_valid()
+                })
+                .await;
+            assert_eq!(term.lost_reason(), Some(Reason::KeyDeleted));
+            drop(term);
+            world.until("the three stand again", async || values(&peers[0]).await.len() >= 3).await;
+            world.until("and one of them leads", async || electors.iter().filter(|one| one.is_leader()).count() == 1).await;
+        })
+    });
+}
+
+/// Case 06: given up while the key is being put, before and after, or with the reply lost: nothing remains.
+async fn given_up_while_joining(world: &World) {
+    for round in 0..3 {
+        let peer = world.peer(1);
+        let elector = elector(&peer, "given up");
+        let joining = Target::txn(|txn| txn.success.len() == 1 && txn.compare.len() == 1 && txn.failure.len() == 1);
+        let held = match round {
+            0 => Some(peer.faults.hold(joining, 1)),
+            1 => Some(peer.faults.hold_reply(joining, 1)),
+            _ => {
+                peer.faults.drop_reply(joining, 1, Lost::Error);
+                None
+            }
+        };
+        let waiting = tokio::task::spawn_local(elector.next_term());
+        match &held {
+            Some(held) => held.reached().await,
+            None => world.until("joined all the same", async || !line(&peer).await.is_empty()).await,
+        }
+        waiting.abort();
+        elector.close().await.unwrap();
+        held.inspect(|held| held.release());
+        world.until("nothing remains", async || world.keys("q/").await.is_empty() && world.leases().await.is_empty()).await;
+        world.pass(TTL).await;
+        assert!(world.keys("q/").await.is_empty(), "round {round}: it came after all");
+    }
+}
+
+both_worlds!(given_up_while_joining, case_06_a_place_given_up_while_joining, case_06_queue_elector_live on V3_7);
+
+/// Nobody wants a term any more, or this process rests: its place is left, and joined for again when that has passed.
+#[test]
+fn s8_a_place_is_left_when_nobody_wants_a_term() {
+    simulated(|world| {
+        Box::pin(async move {
+            let (one, two) = (world.peer(1), world.peer(2));
+            let (leader, waiter) = (elector(&one, "leader"), elector(&two, "waiter"));
+            let _term = next(&leader).await;
+            for _ in 0..3 {
+                let polled = tokio::time::timeout(TTL / 2, waiter.next_term()).await;
+                assert!(polled.is_err());
+                assert_eq!(values(&one).await, ["leader", "waiter"], "who polls keeps the place between two polls");
+            }
+            let began = Instant::now();
+            stands(world, &one, &["leader"]).await;
+            assert!(began.elapsed() > TTL / 2, "{:?}", began.elapsed());
+            assert_eq!(waiter.state(), ElectorState::Follower);
+            world.until("its lease is gone", async || world.leases().await.len() == 1).await;
+            let waiting = tokio::task::spawn_local(waiter.next_term());
+            stands(world, &one, &["leader", "waiter"]).await;
+            let before = line(&one).await[1].revision;
+            waiter.resign().await.unwrap(); // not a leader: it lets its turn pass
+            world.until("at the end again", async || line(&one).await.get(1).is_some_and(|now| now.revision > before)).await;
+            assert!(!waiting.is_finished());
+            waiter.close().await.unwrap();
+            assert!(waiting.await.unwrap().unwrap().is_none());
+            assert_eq!(values(&one).await, ["leader"]);
+        })
+    });
+}
+
+/// Many electors in one line, one after the other: each gets its turn, in order, over one watch stream of each client, and
+/// what each turn costs does not grow with the line.
+#[test]
+fn case_42_each_has_its_turn_over_one_watch_stream() {
+    simulated(|world| {
+        Box::pin(async move {
+            let peer = world.peer(1);
+            let electors: Vec<_> = (0..30).map(|n| elector(&peer, &n.to_string())).collect();
+            let mut waiting = Vec::new();
+            for (n, elector) in electors.iter().enumerate() {
+                waiting.push(tokio::task::spawn_local(elector.next_term()));
+                world.until("joined", async || world.keys("q/").await.len() == n + 1).await;
+            }
+            let mut token = 0;
+            for (n, waiting) in waiting.into_iter().enumerate() {
+                let term = tokio::time::timeout(BOUND, waiting).await.expect("its turn").unwrap().unwrap().unwrap();
+                assert!(term.token() > token && term.value() == n.to_string().as_bytes());
+                token = term.token();
+                let before = peer.faults.calls(Method::Txn);
+                drop(electors[n].close());
+                drop(term);
+                world.until("left", async || world.keys("q/").await.len() == 29 - n).await;
+                world.pass(Duration::from_millis(100)).await;
+                let spent = peer.faults.calls(Method::Txn) - before;
+                assert!(spent <= 6, "turn {n}: {spent} transactions"); // the release, looks, reads of new watches
+            }
+            assert_eq!(peer.faults.calls(Method::Watch), 1);
+        })
+    });
+}
+
+/// S13: what a queue has no use for is refused by name.
+#[test]
+fn s13_what_a_queue_cannot_do_is_refused() {
+    simulated(|world| {
+        Box::pin(async move {
+            let peer = world.peer(1);
+            let refused = [
+                ("key", Elector::builder(&peer.client, "q/").mode(Mode::Queue).start()),
+                ("key", Elector::builder(&peer.client, "").mode(Mode::Queue).start()),
+                ("key", Elector::builder(&peer.client, "q.queue-resigned").mode(Mode::Queue).start()),
+                ("ttl", builder(&peer, "").ttl(Duration::ZERO).start()),
+                ("value", Elector::builder(&peer.client, "q").mode(Mode::Queue).value(vec![0; 2 << 20]).start()),
+                ("step_down_margin", builder(&peer, "").step_down_margin(TTL).start()),
+            ];
+            for (name, outcome) in refused {
+                match outcome {
+                    Err(Error::InvalidArgument { argument, .. }) => assert_eq!(argument, name),
+                    other => panic!("{name}: {other:?}"),
+                }
+            }
+        })
+    });
+}
+
+/// The keys are etcd's own, byte for byte: a place as `etcdctl elect` and `lock` make it (a key `q/<lease in hex>`,
+/// unpadded, under that lease, created if absent) stands in our line, and ours in theirs.
+async fn places_of_etcds_own_making(world: &World) {
+    let peer = world.peer(1);
+    let stranger = world.stranger();
+    let granted = stranger.grant(PbLeaseGrantRequest { ttl: 60, id: 0x0a1f }).await.unwrap();
+    let theirs = format!("q/{:x}", granted.id);
+    assert_eq!(theirs, "q/a1f", "unpadded");
+    world.put(&theirs, "theirs", granted.id).await;
+    let elector = elector(&peer, "ours");
+    let waiting = tokio::task::spawn_local(elector.next_term());
+    stands(world, &peer, &["theirs", "ours"]).await;
+    let ours = line(&peer).await[1].clone();
+    let kv = world.get(&format!("q/{:x}", ours.lease)).await.expect("under the name of its lease");
+    assert_eq!((kv.lease, kv.version, kv.create_revision), (ours.lease, 1, ours.revision));
+    // `Proclaim`, then `Resign` as concurrency.Election does it: a bare delete, without a mark.
+    world.put(&theirs, "proclaimed", granted.id).await;
+    world.until("their leader's value", async || elector.leader().is_some_and(|one| one.value == b"proclaimed")).await;
+    let began = Instant::now();
+    world.delete(&theirs).await;
+    let term = waiting.await.unwrap().unwrap().unwrap();
+    assert!(began.elapsed() >= DELAY * 99 / 100, "no word of it: the delay");
+    // Behind ours, theirs waits for our key alone.
+    world.put(&theirs, "behind", granted.id).await;
+    assert_eq!(values(&peer).await, ["ours", "behind"]);
+    drop(term);
+    world.until("theirs is first", async || line(&peer).await.first().is_some_and(|one| one.leads && one.value == b"behind")).await;
+    elector.close().await.unwrap();
+    world.revoke(granted.id).await;
+}
+
+both_worlds!(places_of_etcds_own_making, s13_places_of_etcds_own_making, s13_places_of_etcds_own_making_live on V3_7);
+
+#[test]
+fn s13_places_of_etcds_own_making_on_3_4_live() {
+    live(Version::V3_4, |world| Box::pin(places_of_etcds_own_making(world)));
+}
