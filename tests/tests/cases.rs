@@ -40,6 +40,8 @@ mod queue_observing;
 mod sharing;
 #[path = "cases/queue_electing.rs"]
 mod queue_electing;
+#[path = "cases/schedules.rs"]
+mod schedules;
 #[path = "cases/takeover.rs"]
 mod takeover;
 #[path = "cases/writing.rs"]
