@@ -85,7 +85,7 @@ pub(super) struct Drive {
     pub(super) standing: Standing,
     closing: Vec<oneshot::Sender<Result<()>>>,
     /// How the last release went, for who closes.
-    released: Result<()>,
+    pub(super) released: Result<()>,
 }
 
 impl Drive {
@@ -322,7 +322,7 @@ impl Drive {
     }
 
     /// S9: lost at once, renewed on until its holder lets go of it or the time is up, then ended and released.
-    async fn drain(&mut self, term: &Arc<TermShared>, reason: Reason) {
+    pub(super) async fn drain(&mut self, term: &Arc<TermShared>, reason: Reason) {
         self.finish(term, reason).await;
         term.deadline.end(reason);
         self.released = release::released(&self.io, Some(term.clone())).await;

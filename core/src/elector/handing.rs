@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use super::Elector;
 use super::drive::{Drive, Next};
+use super::queued;
 use super::shared::{Order, Shared};
 use crate::error::{Error, Reason, Result, show};
 use crate::handing::{self, Choice, Outcome, Successor};
@@ -26,8 +27,8 @@ pub(super) struct HandOver {
     pub(super) term: u64,
     /// As it was asked for, …
     successor: Successor,
-    /// … and who that is.
-    to: Registered,
+    /// … and who that is; `None`: the next in line.
+    to: Option<Registered>,
     told: oneshot::Sender<Result<Participant>>,
 }
 
@@ -45,22 +46,31 @@ pub(super) async fn transfer(io: Rc<Io>, el: Arc<Shared>, to: Successor) -> Resu
     let Some(term) = term.filter(|term| term.deadline.lost().is_none()) else {
         return Err(Error::not_leader(key, None));
     };
+    let (told, done) = oneshot::channel();
+    let mut order = HandOver {
+        term: term.id,
+        successor: to,
+        to: None,
+        told,
+    };
+    if let Some(queue) = &el.queue {
+        if let Some(leader) = queued::has_no_successor(&io, queue, &term, &order.successor).await? {
+            return Ok(leader);
+        }
+        el.send(Order::HandOver(order))?;
+        return done.await.unwrap_or(Err(Error::Closed));
+    }
     let roster = handing::roster(&io, key).await?;
     let Some(leader) = roster.leader.clone().filter(|leader| {
         leader.create_revision == term.holding.create && leader.token == Some(term.token)
     }) else {
         return Err(Error::not_leader(key, term.deadline.lost()));
     };
-    let Choice::Candidate(candidate) = to.choose(&roster, &leader, |below| io.etcd.random(below))? else {
+    let Choice::Candidate(candidate) = order.successor.choose(&roster, &leader, |below| io.etcd.random(below))? else {
         return Ok(leader.participant());
     };
-    let (told, done) = oneshot::channel();
-    el.send(Order::HandOver(HandOver {
-        term: term.id,
-        successor: to,
-        to: candidate,
-        told,
-    }))?;
+    order.to = Some(candidate);
+    el.send(Order::HandOver(order))?;
     done.await.unwrap_or(Err(Error::Closed))
 }
 
@@ -104,7 +114,8 @@ impl Elector {
     /// stops nothing.
     ///
     /// # Errors
-    /// `NotLeader` without a term; `InvalidArgument` (`to`: no such candidate; says who there is; the term goes on);
+    /// `NotLeader` without a term; `InvalidArgument` (`to`: no such candidate, or in a queue another than the next in line;
+    /// says who there is; the term goes on);
     /// `Unavailable` (the candidate went away, etcd is away; says what became of the key), `PermissionDenied`, `Closed`,
     /// `Forked`.
     pub fn transfer(&self, to: Successor) -> impl Future<Output = Result<Participant>> + Send + use<> {
@@ -118,8 +129,13 @@ impl Elector {
     /// # Errors
     /// `Unavailable`, `Timeout`, `PermissionDenied`, `Closed`, `Forked`.
     pub fn participants(&self) -> impl Future<Output = Result<Vec<Participant>>> + Send + use<> {
-        let key = self.shared.lead.shared.key.clone();
-        self.shared.client().run(move |io, _| async move { Ok(handing::roster(&io, &key).await?.participants()) })
+        let (key, queue) = (self.shared.lead.shared.key.clone(), self.shared.queue.clone());
+        self.shared.client().run(move |io, _| async move {
+            match queue {
+                Some(queue) => Ok(protocol::queue_participants(&queue.line(&io, 0).await?)),
+                None => Ok(handing::roster(&io, &key).await?.participants()),
+            }
+        })
     }
 }
 
@@ -128,6 +144,10 @@ impl Drive {
     pub(super) async fn hand_over(&mut self, term: &Arc<TermShared>, order: HandOver) -> Option<Next> {
         let HandOver { successor, to, told, .. } = order;
         let key = show(self.el.lead.key());
+        let Some(to) = to else {
+            let _ = told.send(self.pass_on(term).await);
+            return None;
+        };
         self.finish(term, Reason::HandedOver).await;
         if !handing::end_for_hand_over(&self.io, term) {
             let _ = told.send(Err(Error::not_leader(self.el.lead.key(), term.deadline.lost())));
@@ -171,6 +191,7 @@ impl Drive {
         let key = show(&term.holding.key);
         Err(Error::unavailable(format!("{key}: candidate {:?} went away", show(&to.value))))
     }
+
     /// A term that was won with a value that is not the elector's any more. The caller has told of the term already:
     /// who proclaims from now on finds it.
     pub(super) fn proclaim_late(&self, term: &Arc<TermShared>) {

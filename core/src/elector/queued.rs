@@ -1,16 +1,48 @@
 //! An elector in a queue: a place in line is kept while somebody wants a term and nothing speaks against it.
 //! Owns when the queue is joined and left; the place itself is `queue`'s, the term that comes of it `drive`'s.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::drive::{Drive, LOOK_AGAIN};
 use super::shared::{ElectorState, Order};
 use crate::clock::BootTime;
-use crate::error::{Error, Result, show};
-use crate::io::Cancel;
+use crate::error::{Error, Reason, Result, show};
+use crate::handing::Successor;
+use crate::io::{Cancel, Io};
+use crate::participant::Participant;
+use crate::protocol;
 use crate::queue::{self, Stand};
 use crate::term::TermShared;
+
+/// Can the term be passed on as asked? The leader itself, if it was meant, or nobody else stands.
+///
+/// # Errors
+/// `InvalidArgument` (`to`) for anybody but the next in line, `NotLeader`.
+pub(super) async fn has_no_successor(
+    io: &Rc<Io>,
+    queue: &queue::Shared,
+    term: &TermShared,
+    to: &Successor,
+) -> Result<Option<Participant>> {
+    let line = queue.line(io, 2).await?;
+    let Some(first) = line.first().filter(|first| term.holding.holds(Some(first))) else {
+        return Err(Error::not_leader(&queue.prefix, term.deadline.lost()));
+    };
+    let leader = || Ok(protocol::queue_participants(std::slice::from_ref(first)).into_iter().next());
+    let next = line.get(1);
+    match (to, next) {
+        (Successor::Highest, Some(_)) => Ok(None),
+        (Successor::Named(value), Some(next)) if next.value == *value => Ok(None),
+        (Successor::Named(value), _) if first.value != *value => {
+            let next = next.map_or_else(|| "nobody".to_owned(), |next| format!("{:?}", show(&next.value)));
+            Err(Error::invalid("to", format!("in a queue the next in line follows, which is {next}, not {:?}", show(value))))
+        }
+        (Successor::Random, _) => Err(Error::invalid("to", "in a queue the next in line follows, not a random candidate")),
+        _ => leader(),
+    }
+}
 
 impl Drive {
     /// The next term; `None`: it is to stop.
@@ -115,6 +147,16 @@ impl Drive {
                 cancel.trigger();
             }
         }
+    }
+
+    /// The term ends, drained, and whoever is next in line leads; who that is.
+    pub(super) async fn pass_on(&mut self, term: &Arc<TermShared>) -> Result<Participant> {
+        self.drain(term, Reason::HandedOver).await;
+        self.released.clone()?;
+        let Some(queue) = self.el.queue.clone() else { return Err(Error::internal("a line of no queue")) };
+        let line = protocol::queue_participants(&queue.line(&self.io, 1).await?);
+        let gone = || Error::unavailable(format!("who was next in line for {} has gone: nobody leads", show(&queue.prefix)));
+        line.into_iter().next().ok_or_else(gone)
     }
 
     /// How long to sleep with nothing to wait for but that time; `None`: for ever.

@@ -16,7 +16,7 @@ pub(crate) use hand_over::{
 pub(crate) use keys::{MAX_USER_OPS, check_election_key, check_user_ops, mark_key, paused_key, registration_key};
 pub(crate) use moving::{MoveReply, move_reply, move_to};
 pub(crate) use queue::{
-    QueueView, check_queue_ops, check_queue_prefix, join, joined, leave, look, look_reply, oldest, oldest_reply, participants,
+    Joined, QueueView, check_queue_ops, check_queue_prefix, join, joined, leave, look, look_reply, oldest, oldest_reply, participants,
     queue_key, queue_leader, queue_of, queue_participants, queue_range,
 };
 pub(crate) use size::{check_compares_size, check_ops_size, check_size};

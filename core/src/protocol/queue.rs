@@ -49,35 +49,59 @@ pub(crate) fn check_queue_ops(argument: &str, prefix: &[u8], ops: &[Op]) -> Resu
     })
 }
 
-/// Joins at the end of the queue. Safe to repeat: the key is the lease's own.
-pub(crate) fn join(prefix: &[u8], lease: i64, value: &[u8]) -> Txn {
+/// Joins at the end of the queue, unless it is paused. Safe to repeat: the key is the lease's own. `beside`: may the keys
+/// beside the prefix be read (the pause here, the mark elsewhere)?
+pub(crate) fn join(prefix: &[u8], lease: i64, value: &[u8], beside: bool) -> Txn {
     let key = queue_key(prefix, lease);
-    Txn {
+    let mut txn = Txn {
         when: vec![Compare::is(&key, Target::Create(0))],
         then: vec![Op::put_with_lease(key.clone(), value, lease)],
         otherwise: vec![Op::get(key)],
+    };
+    if beside {
+        let paused = keys::paused_key(prefix);
+        txn.when.push(Compare::is(&paused, Target::Create(0)));
+        txn.otherwise.push(Op::get(paused));
     }
+    txn
 }
 
-/// The revision at which the own key was created, from the reply of [`join`]; `None` if the key is another's.
-pub(crate) fn joined(lease: i64, reply: &TxnReply) -> Option<i64> {
+/// How a [`join`] went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Joined {
+    /// The own key was created at this revision, by this sending or an earlier one.
+    At(i64),
+    Paused,
+    /// Somebody else has put the own key.
+    Taken,
+}
+
+/// Reads the reply of [`join`].
+pub(crate) fn joined(lease: i64, reply: &TxnReply) -> Joined {
     if reply.succeeded {
-        return Some(reply.revision);
+        return Joined::At(reply.revision);
     }
-    reply.first(0).filter(|kv| kv.lease == lease).map(|kv| kv.create_revision)
+    match (reply.first(0), reply.first(1)) {
+        (Some(kv), _) if kv.lease == lease => Joined::At(kv.create_revision),
+        (None, Some(_)) => Joined::Paused,
+        _ => Joined::Taken,
+    }
 }
 
-/// Looks at the own place: the own key, the first of the queue, who stands directly before it, and the mark. Read-only
-/// and linearizable.
-pub(crate) fn look(prefix: &[u8], own: &Guard) -> Txn {
+/// Looks at the own place: the own key, the first of the queue, who stands directly before it, and the mark if that may be
+/// read. Read-only and linearizable.
+pub(crate) fn look(prefix: &[u8], own: &Guard, beside: bool) -> Txn {
     let range = queue_range(prefix);
+    let mut ops = vec![
+        Op::get(&*own.key),
+        Op::pick(&range, Pick::Oldest, 1),
+        Op::pick(&range, Pick::NewestUpTo(own.create - 1), 1),
+    ];
+    if beside {
+        ops.push(Op::get(queue_mark_key(prefix)));
+    }
     Txn {
-        then: vec![
-            Op::get(&*own.key),
-            Op::pick(&range, Pick::Oldest, 1),
-            Op::pick(&range, Pick::NewestUpTo(own.create - 1), 1),
-            Op::get(queue_mark_key(prefix)),
-        ],
+        then: ops,
         ..Txn::default()
     }
 }

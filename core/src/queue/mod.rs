@@ -5,12 +5,14 @@ mod place;
 
 use std::fmt;
 use std::future::Future;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::client::Client;
 use crate::elector::Term;
 use crate::error::{Error, Reason, Result, show};
 use crate::etcd::Failure;
+use crate::io::{Cancel, Io};
 use crate::leadership::TermHandle;
 use crate::observer::Observer;
 use crate::options::{CampaignOptions, LeadershipOptions, step_down_margin};
@@ -49,6 +51,13 @@ impl Shared {
             options,
             term: Mutex::default(),
         }
+    }
+
+    /// Who stands in line, the leader first, at most `limit` (0 = all); read linearizably.
+    pub(crate) async fn line(&self, io: &Io, limit: i64) -> Result<Vec<KeyValue>> {
+        let txn = protocol::participants(&self.prefix, limit);
+        let got = io.etcd.read("read of a queue", &self.prefix, &txn).await.map_err(Failure::into_error)?;
+        Ok(got.body.kvs(0).to_vec())
     }
 
     fn term(&self) -> MutexGuard<'_, Weak<TermShared>> {
@@ -181,19 +190,13 @@ impl Election {
     }
 
     async fn read(&self, limit: i64) -> Result<Vec<KeyValue>> {
-        let prefix = self.shared.prefix.clone();
-        self.shared
-            .client
-            .run(move |io, cancel| async move {
-                let txn = protocol::participants(&prefix, limit);
-                tokio::select! {
-                    got = io.etcd.read("read of a queue", &prefix, &txn) => {
-                        let got = got.map_err(Failure::into_error)?;
-                        Ok(got.body.kvs(0).to_vec())
-                    }
-                    () = cancel.wait() => Err(Error::cancelled("read of a queue", &prefix)),
-                }
-            })
-            .await
+        let queue = self.shared.clone();
+        let read = move |io: Rc<Io>, cancel: Cancel| async move {
+            tokio::select! {
+                line = queue.line(&io, limit) => line,
+                () = cancel.wait() => Err(Error::cancelled("read of a queue", &queue.prefix)),
+            }
+        };
+        self.shared.client.run(read).await
     }
 }

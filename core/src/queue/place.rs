@@ -15,7 +15,7 @@ use crate::io::{Cancel, Io};
 use crate::lease::{Granting, Lease};
 use crate::leadership::{Alone, next_id};
 use crate::options::{CampaignOptions, DEFAULT_TAKEOVER_DELAY, step_down_margin, ttl_secs};
-use crate::protocol::{self, Guard, Key, QueueView, TxnReply};
+use crate::protocol::{self, Guard, Joined, Key, QueueView, TxnReply};
 use crate::release;
 use crate::resets::{Resets, Since};
 use crate::shared_lease::SharedLease;
@@ -63,6 +63,7 @@ pub(crate) async fn campaign(io: Rc<Io>, queue: Arc<Shared>, stand: Stand, cance
         shared: None,
         joining: None,
         join_unknown: false,
+        beside: true,
         create: None,
     };
     let outcome = tokio::select! {
@@ -94,7 +95,7 @@ pub(crate) async fn campaign(io: Rc<Io>, queue: Arc<Shared>, stand: Stand, cance
 }
 
 /// How joining went.
-type Joined = std::result::Result<Got<TxnReply>, Failure>;
+type Sent = std::result::Result<Got<TxnReply>, Failure>;
 
 struct Place {
     io: Rc<Io>,
@@ -105,9 +106,11 @@ struct Place {
     /// With a shared lease: held until the own key is known to be gone.
     shared: Option<OnShared>,
     /// While the own key is being put: a place that is left waits for it.
-    joining: Option<JoinHandle<Joined>>,
+    joining: Option<JoinHandle<Sent>>,
     /// The own key may have been put, or may still be.
     join_unknown: bool,
+    /// May the keys beside the prefix be read and written? (A role with the candidates' keys alone may not, S15.)
+    beside: bool,
     /// The revision at which the own key was created.
     create: Option<i64>,
 }
@@ -209,36 +212,48 @@ impl Place {
     /// for this queue until the key is known to be gone.
     async fn join(&mut self, lease: &LeaseShared, own: &Key, value: &[u8]) -> Result<i64> {
         let (io, key) = (self.io.clone(), own.clone());
-        let txn = protocol::join(&self.queue.prefix, lease.id(), value);
+        let txn = protocol::join(&self.queue.prefix, lease.id(), value, self.beside);
         // A task of its own: who leaves must know what has become of it.
         let joining = tokio::task::spawn_local(async move {
             io.etcd.txn(io.etcd.repeatable("joining the queue", &key), &txn).await
         });
         let joined = self.joining.insert(joining).await;
         self.joining = None;
-        let joined = self.note_join(lease, joined);
-        joined.map_err(|failure| match failure.into_error() {
-            // The lease is gone (case 05): that passes, with another.
-            Error::NotLeader { .. } => {
-                lease.tainted.store(true, Ordering::Release);
-                Error::unavailable(format!("the lease ended before {} was joined", show(&self.queue.prefix)))
+        let prefix = show(&self.queue.prefix);
+        match self.note_join(lease, joined) {
+            Ok(Joined::At(create)) => Ok(create),
+            Ok(Joined::Paused) => Err(Error::unavailable(format!("{prefix} is paused"))),
+            Ok(Joined::Taken) => Err(Error::unavailable(format!("{} is another's", show(own)))),
+            Err(Failure::NotApplied(Error::PermissionDenied { message })) if self.beside => {
+                log::warn!("{prefix}: the user's role covers the candidates' keys alone ({message}): always the takeover delay");
+                self.beside = false;
+                Box::pin(self.join(lease, own, value)).await
             }
-            error => error,
-        })?;
-        self.create.ok_or_else(|| Error::unavailable(format!("{} is another's", show(own))))
+            // The lease is gone (case 05): that passes, with another.
+            Err(Failure::NotApplied(Error::NotLeader { .. })) => {
+                lease.tainted.store(true, Ordering::Release);
+                Err(Error::unavailable(format!("the lease ended before {prefix} was joined")))
+            }
+            Err(failure) => Err(failure.into_error()),
+        }
     }
 
-    fn note_join(&mut self, lease: &LeaseShared, joined: std::result::Result<Joined, JoinError>) -> Joined {
-        let joined = joined.unwrap_or_else(|_| Err(Failure::Unknown("a join ended without an answer".to_owned())));
-        match &joined {
-            Ok(got) => self.create = protocol::joined(lease.id(), &got.body),
-            Err(failure) => self.join_unknown = matches!(failure, Failure::Unknown(_)),
+    fn note_join(
+        &mut self,
+        lease: &LeaseShared,
+        sent: std::result::Result<Sent, JoinError>,
+    ) -> std::result::Result<Joined, Failure> {
+        let sent = sent.unwrap_or_else(|_| Err(Failure::Unknown("a join ended without an answer".to_owned())));
+        self.join_unknown = matches!(sent, Err(Failure::Unknown(_)));
+        let joined = protocol::joined(lease.id(), &sent?.body);
+        if let Joined::At(create) = joined {
+            self.create = Some(create);
         }
-        joined
+        Ok(joined)
     }
 
     async fn look(&self, guard: &Guard) -> Result<Look> {
-        let txn = protocol::look(&self.queue.prefix, guard);
+        let txn = protocol::look(&self.queue.prefix, guard, self.beside);
         let got = self.io.etcd.read("look at the queue", &guard.key, &txn).await.map_err(Failure::into_error)?;
         Ok(Look {
             view: protocol::look_reply(&got.body),
@@ -368,7 +383,7 @@ impl Place {
             proclaimed: Proclaimed::default(),
             lease: lease.clone(),
             lease_is_callers: self.shared.is_some(),
-            may_mark: true,
+            may_mark: self.beside,
             deadline: Deadline::start(self.io.slot()?, clock, margin, deadline),
             state: Announced::leading(),
             released: Release::default(),
