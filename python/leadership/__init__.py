@@ -63,15 +63,17 @@ from ._leadership import (
     Observed,
     Observer,
     Op,
+    Operator,
     OpReply,
     OwnedTerm,
     Participant,
+    SharedLease,
     Term,
     Txn,
     TxnReply,
     WatchEnd,
 )
-from ._types import ElectorState, EventKind, Reason, WatchEnded
+from ._types import ElectorState, EventKind, Reason, Successor, WatchEnded
 
 __all__ = [
     "Cancelled",
@@ -100,11 +102,14 @@ __all__ = [
     "Observer",
     "Op",
     "OpReply",
+    "Operator",
     "OutcomeUnknown",
     "OwnedTerm",
     "Participant",
     "PermissionDenied",
     "Reason",
+    "SharedLease",
+    "Successor",
     "Term",
     "Timeout",
     "Txn",

@@ -1,4 +1,5 @@
-"""The enumerations of the package: members are strings, equal to the names in every language and in `--json`.
+"""The enumerations of the package: members of what is told are strings, equal to the names in every language and in
+`--json`; those of what is asked for are not, where a string means something else.
 
 Owns their Python form; the core owns the lists (a test compares them).
 """
@@ -58,3 +59,10 @@ class WatchEnded(enum.StrEnum):
     OVERWRITTEN = "overwritten"
     CANCELLED = "cancelled"
     CLOSED = "closed"
+
+
+class Successor(enum.Enum):
+    """Who shall lead next, where no candidate is named."""
+
+    RANDOM = "random"
+    HIGHEST = "highest"

@@ -15,8 +15,9 @@ use crate::events::Callbacks;
 use crate::health::Checks;
 use crate::holders::Holders;
 use crate::lead::Leadership;
-use crate::lease::Lease;
+use crate::lease::{Lease, SharedLease};
 use crate::observer::Observer;
+use crate::operator::Operator;
 use crate::queue::Election;
 use crate::term::OwnedTerm;
 use crate::unlocked::Unlocked;
@@ -190,7 +191,8 @@ impl Client {
     /// Runs the whole loop of the election of `key`, and hands out terms; `value` is what the others see of this process.
     /// Starts at once; nothing campaigns before somebody asks for a term.
     ///
-    /// Options: `ttl` (5 s), `purpose`, `health_check` (called on a thread of its own, several times a TTL: it must have
+    /// Options: `ttl` (5 s), `mode` ("single_key", or "queue": then `key` is a prefix), `lease` (one that electors share,
+    /// instead of one of its own; its TTL counts), `purpose`, `health_check` (called on a thread of its own, several times a TTL: it must have
     /// returned, and not False, within `health_age`, TTL/2, for this process to campaign and to stay leader),
     /// `drain_timeout` (10 s: how long a term that is given up is renewed on for its holder to finish), `cool_down`
     /// (TTL/5: how long not to campaign after that), `takeover_delay` (0.1 s), `step_down_margin` (TTL/10),
@@ -246,6 +248,18 @@ impl Client {
     /// Observes the election of `key` from now on: who leads, vacancies, the end. Nothing is waited for.
     fn observer(slf: &Bound<'_, Self>, key: &Bound<'_, PyAny>) -> PyResult<Observer> {
         Observer::new(slf, convert::bytes("key", key)?)
+    }
+
+    /// An operator's hand on the election of `key`: look, transfer, depose, pause. Nothing is sent.
+    fn operator(slf: &Bound<'_, Self>, key: &Bound<'_, PyAny>) -> PyResult<Operator> {
+        Operator::new(slf, convert::bytes("key", key)?)
+    }
+
+    /// A lease of `ttl` seconds (5) for several electors: renewed once for all of them. Nothing is sent.
+    #[pyo3(signature = (ttl=None))]
+    fn shared_lease(&self, py: Python<'_>, ttl: Option<Bound<'_, PyAny>>) -> PyResult<SharedLease> {
+        let ttl = ttl.map_or(Ok(core::DEFAULT_TTL), |ttl| convert::duration("ttl", &ttl))?;
+        Ok(SharedLease::new(checked(py, self.core()?.shared_lease(ttl))?))
     }
 
     /// Grants a lease of `ttl` seconds; it is not renewed until `keep_alive`.

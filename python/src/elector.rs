@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{Either, join_all, select};
 use leadership_core as core;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -14,6 +14,7 @@ use crate::client::{Client, Leader};
 use crate::convert::{self, show};
 use crate::error::{checked, in_time};
 use crate::events::{Events, Last};
+use crate::participant::{Participant, successor};
 use crate::term::{OwnedTerm, Term};
 use crate::unlocked::Unlocked;
 use crate::wait::wait;
@@ -160,6 +161,36 @@ impl Elector {
     fn proclaim(&self, py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<()> {
         let proclaimed = wait(py, self.core()?.proclaim(convert::bytes("value", value)?), None)?;
         in_time(py, proclaimed, || "proclaim".to_owned())
+    }
+
+    /// Hands the term to a candidate: a value, or a member of `leadership.Successor` (None: the highest). Lost at once
+    /// (`handed_over`), drained, and then the key is the candidate's, in one transaction. Who holds it now is returned: if
+    /// that is this process (it was named itself, or nobody else stands), the term goes on. `InvalidArgument` (`to`) if
+    /// there is no such candidate: the term goes on, too.
+    #[pyo3(signature = (to=None))]
+    fn transfer(&self, py: Python<'_>, to: Option<&Bound<'_, PyAny>>) -> PyResult<Participant> {
+        let elector = self.unforked(py)?;
+        let (own, current) = (self.client.get().holders().own(Some(self.number)), elector.current());
+        let mut handed = Box::pin(elector.transfer(successor(to)?));
+        let all = async {
+            if let Some(term) = current.filter(|_| !own.is_empty()) {
+                // Lost, and nobody but this thread, which waits here, could let go of it.
+                if let Either::Left((handed, _)) = select(&mut handed, std::pin::pin!(term.lost())).await {
+                    return handed;
+                }
+                own.iter().for_each(|term| drop(term.let_go()));
+            }
+            handed.await
+        };
+        let handed = wait(py, all, None)?;
+        Ok(in_time(py, handed, || "transfer".to_owned())?.into())
+    }
+
+    /// Everybody who takes part, read linearizably: the leader first, then who is registered, in the order of their turns.
+    fn participants(&self, py: Python<'_>) -> PyResult<Vec<Participant>> {
+        let participants = wait(py, self.core()?.participants(), None)?;
+        let participants = in_time(py, participants, || "participants".to_owned())?;
+        Ok(participants.into_iter().map(Participant::from).collect())
     }
 
     /// Stops campaigning, drains and releases the term, ends the loop: who waits for a term gets None. Returns after the

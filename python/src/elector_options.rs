@@ -8,9 +8,12 @@ use pyo3::types::PyDict;
 
 use crate::client::Client;
 use crate::convert;
+use crate::lease::SharedLease;
 
 /// Every option; None for one of them is as if it were not given.
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 11] = [
+    "mode",
+    "lease",
     "ttl",
     "purpose",
     "health_check",
@@ -55,6 +58,12 @@ fn option(
     let wrong = |what: &str| PyTypeError::new_err(format!("{name}: {what} expected"));
     let seconds = || convert::duration(name, given);
     Ok(match name {
+        "mode" => match given.extract::<&str>().map_err(|_| wrong("str"))? {
+            "single_key" => builder.mode(core::Mode::SingleKey),
+            "queue" => builder.mode(core::Mode::Queue),
+            other => return Err(convert::invalid(given.py(), name, format!("{other:?} is neither single_key nor queue"))),
+        },
+        "lease" => builder.lease(given.cast::<SharedLease>().map_err(|_| wrong("a SharedLease"))?.get().core()?),
         "ttl" => builder.ttl(seconds()?),
         "purpose" => builder.purpose(given.extract::<String>().map_err(|_| wrong("str"))?),
         "health_check" if given.is_callable() => builder.health_check(client.checks().check(given.clone().unbind())),

@@ -30,12 +30,17 @@ impl Holders {
         self.held().push(Held { thread, elector, term: Arc::downgrade(term) });
     }
 
-    /// Lets go of the terms that this thread took, of one elector or of all: not leader by any of them when this
-    /// returns. What is returned waits for their release; there is none if this thread had none.
-    pub(crate) fn let_go(&self, elector: Option<u64>) -> Vec<impl Future<Output = core::Result<()>> + Send + use<>> {
+    /// The terms that this thread took and has not let go of, of one elector or of all.
+    pub(crate) fn own(&self, elector: Option<u64>) -> Vec<Arc<core::Term>> {
         let thread = std::thread::current().id();
-        let own = |held: &Held| held.thread == thread && elector.is_none_or(|elector| elector == held.elector);
-        let terms: Vec<_> = self.held().extract_if(.., |held| own(held)).filter_map(|held| held.term.upgrade()).collect();
-        terms.iter().map(|term| term.let_go()).collect()
+        let own = |held: &&Held| held.thread == thread && elector.is_none_or(|elector| elector == held.elector);
+        self.held().iter().filter(own).filter_map(|held| held.term.upgrade()).collect()
+    }
+
+    /// Lets go of those: not leader by any of them when this returns. What is returned waits for their release.
+    pub(crate) fn let_go(&self, elector: Option<u64>) -> Vec<impl Future<Output = core::Result<()>> + Send + use<>> {
+        let own = self.own(elector);
+        self.held().retain(|held| !own.iter().any(|own| std::ptr::eq(held.term.as_ptr(), Arc::as_ptr(own))));
+        own.iter().map(|term| term.let_go()).collect()
     }
 }

@@ -1,4 +1,4 @@
-//! A lease as Python sees it. Owns nothing but the conversion; what a lease is, the core says.
+//! A lease as Python sees it, and one that electors share. Owns nothing but the conversion; what a lease is, the core says.
 
 use leadership_core as core;
 use pyo3::prelude::*;
@@ -84,5 +84,44 @@ impl Lease {
         let left = lease.remaining();
         let state = if lease.is_expired() { "expired".to_owned() } else { format!("{:.1} s left", left.as_secs_f64()) };
         Ok(format!("<leadership.Lease {:x} {state}>", lease.id()))
+    }
+}
+
+/// A lease for several electors of one client (`lease=`): renewed once for all of them, and one fate; granted when it is
+/// first needed, and anew when it is of no more use. Made by `client.shared_lease`. Usable from any thread.
+#[pyclass(frozen, module = "leadership")]
+#[derive(Debug)]
+pub(crate) struct SharedLease {
+    inner: Unlocked<core::SharedLease>,
+}
+
+impl SharedLease {
+    pub(crate) fn new(inner: core::SharedLease) -> Self {
+        SharedLease { inner: Unlocked::new(inner) }
+    }
+
+    pub(crate) fn core(&self) -> PyResult<&core::SharedLease> {
+        self.inner.get().ok_or_else(|| pyo3::exceptions::PyRuntimeError::new_err("the lease is being dropped"))
+    }
+}
+
+#[pymethods]
+impl SharedLease {
+    /// The id of the lease of now; None before the first campaign, and once it is of no more use.
+    #[getter]
+    fn id(&self) -> PyResult<Option<i64>> {
+        Ok(self.core()?.id())
+    }
+
+    /// The TTL that is asked for, in seconds; etcd may raise it.
+    #[getter]
+    fn ttl(&self) -> PyResult<f64> {
+        Ok(self.core()?.ttl().as_secs_f64())
+    }
+
+    fn __repr__(&self) -> PyResult<String> {
+        let lease = self.core()?;
+        let id = lease.id().map_or_else(|| "not granted".to_owned(), |id| format!("{id:x}"));
+        Ok(format!("<leadership.SharedLease {id} ttl={}>", lease.ttl().as_secs()))
     }
 }

@@ -13,6 +13,7 @@ mod lead;
 mod lease;
 mod log;
 mod observer;
+mod operator;
 mod participant;
 mod pulled;
 mod queue;
@@ -33,6 +34,8 @@ fn _leadership(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<lead::Leadership>()?;
     module.add_class::<lead::WatchEnd>()?;
     module.add_class::<lease::Lease>()?;
+    module.add_class::<lease::SharedLease>()?;
+    module.add_class::<operator::Operator>()?;
     module.add_class::<term::Term>()?;
     module.add_class::<term::OwnedTerm>()?;
     module.add_class::<elector::Elector>()?;

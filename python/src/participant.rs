@@ -1,10 +1,10 @@
-//! Who takes part in an election, as Python sees it. Owns nothing but the conversion.
+//! Who takes part in an election, and who shall lead next, as Python sees it. Owns nothing but the conversion.
 
 use leadership_core as core;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::convert::show;
+use crate::convert::{self, show};
 
 /// One that takes part in an election: the leader, or who waits.
 #[pyclass(frozen, eq, module = "leadership")]
@@ -55,5 +55,18 @@ impl Participant {
         let leads = if self.inner.leads { " leads" } else { "" };
         let priority = self.inner.priority;
         format!("<leadership.Participant {}{leads} priority={priority} lease={:x}>", show(&self.inner.value), self.inner.lease)
+    }
+}
+
+/// A value, or a member of `leadership.Successor`; the highest if nothing is said.
+pub(crate) fn successor(to: Option<&Bound<'_, PyAny>>) -> PyResult<core::Successor> {
+    let Some(to) = to else { return Ok(core::Successor::Highest) };
+    let kind = to.py().import("leadership._types")?.getattr("Successor")?;
+    if !to.is_instance(&kind)? {
+        return Ok(core::Successor::Named(convert::bytes("to", to)?));
+    }
+    match to.getattr("name")?.extract::<&str>()? {
+        "RANDOM" => Ok(core::Successor::Random),
+        _ => Ok(core::Successor::Highest),
     }
 }

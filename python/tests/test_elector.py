@@ -369,6 +369,46 @@ def test_jeopardy_shows_in_probes(server: leadership.testing.Server) -> None:
         server.heal()
 
 
+def test_electors_share_a_lease(client: leadership.Client, server: leadership.testing.Server) -> None:
+    shared = client.shared_lease(5)
+    assert shared.id is None and shared.ttl == 5 and "not granted" in repr(shared)
+    with client.elector("one", lease=shared) as one, client.elector("two", lease=shared) as two:
+        terms = [elector.next_term() for elector in (one, two)]
+        assert [term and term.lease_id for term in terms] == [shared.id] * 2 and server.leases() == [shared.id]
+        with pytest.raises(leadership.InvalidArgument) as refused:
+            client.elector("one", lease=shared)
+        assert refused.value.argument == "lease"
+        one.resign()
+        assert terms[1] is not None and terms[1].valid and server.get("one") is None
+        assert shared.id and server.revoke(shared.id)
+        assert terms[1].wait_lost(10) in ("revoked", "key_deleted")
+
+
+def test_an_operator_deposes_and_pauses(client: leadership.Client, server: leadership.testing.Server) -> None:
+    operator = client.operator("k")
+    assert operator.key == b"k" and operator.depose() is None and operator.leader() is None
+    with client.elector("k", "a", cool_down=0) as elector:
+        term = elector.next_term()
+        assert term is not None and (leader := operator.leader()) is not None and leader.token == term.token
+        assert [(one.value, one.leads) for one in operator.participants()] == [(b"a", True)]
+        deposed = operator.depose()
+        assert deposed == leader and term.wait_lost(5) == "key_deleted"
+        term = elector.next_term()
+        assert term is not None and term.valid and not operator.is_paused()
+        operator.pause()
+        assert operator.is_paused()
+        until(lambda: elector.state == "draining", "the leader stops")
+        with pytest.raises(leadership.Timeout):
+            elector.next_term(0.2)
+        assert term.lost == "paused" and elector.state == "paused" and server.get("k") is None
+        operator.unpause()
+        assert elector.next_term(10) is not None
+        before = time.monotonic()
+        server.put("k2", "a stranger's")
+        assert (deposed := client.operator("k2").depose(wait=True)) is not None and deposed.value == b"a stranger's"
+        assert server.get("k2") is None and time.monotonic() - before < 5, "nobody believes in a key without a lease"
+
+
 @pytest.mark.parametrize(
     ("argument", "options"),
     [
@@ -380,6 +420,8 @@ def test_jeopardy_shows_in_probes(server: leadership.testing.Server) -> None:
         ("health_age", {"health_check": print, "health_age": 3}),
         ("key", {"key": ""}),
         ("key", {"key": "k.candidates/x"}),
+        ("key", {"key": "q/", "mode": "queue"}),
+        ("mode", {"mode": "raft"}),
         ("prefix", {"prefix": "q/"}),
         ("takeover_delay", {"prefix": "q", "takeover_delay": -1}),
     ],
@@ -395,7 +437,7 @@ def test_bad_input_names_the_argument(argument: str, options: dict[str, Any], cl
 
 @pytest.mark.parametrize(
     "options",
-    [{"tll": 5}, {"ttl": "5"}, {"purpose": 5}, {"health_check": 5}, {"campaign_limit": -1}, {"value": 5}],
+    [{"tll": 5}, {"ttl": "5"}, {"purpose": 5}, {"health_check": 5}, {"lease": 5}, {"mode": 5}, {"campaign_limit": -1}, {"value": 5}],
 )
 def test_wrong_options_are_type_errors(options: dict[str, Any], client: leadership.Client) -> None:
     with pytest.raises(TypeError, match=next(iter(options))):

@@ -25,6 +25,7 @@ ELECTOR = """
 elector = client.elector('k2', ttl=60, health_check=lambda: time.sleep(0.001))
 election = client.election('q'); place = election.campaign('a'); events = elector.events(); elector.on_event(lambda event: None)
 owned = elector.next_term(); observer = client.observer('k2'); next(observer); next(events)
+operator = client.operator('k2'); shared = client.shared_lease(60)
 """
 
 # Every name of every class: what answers "no", what answers as ever, and what raises Forked.
@@ -34,6 +35,7 @@ no = {
     lead: {'check': False},
     term: {'valid': False, 'remaining': 0.0, 'lost': leadership.Reason.FORKED, 'wait_lost': leadership.Reason.FORKED},
     lease: {'is_expired': True, 'remaining': 0.0},
+    shared: {'id': None},
     elector: {'is_leader': False, 'current': None, 'state': leadership.ElectorState.STOPPED},
 }
 no[owned] = no[term]
@@ -46,15 +48,18 @@ ever = {
     elector: {'key', 'client'},
     election: {'prefix', 'client'},
     observer: {'key'},
+    operator: {'key'},
+    shared: {'ttl'},
 }
 ever[owned] = ever[term]
 arguments = {'get_leader': ('k',), 'lease_time_left': (1,), 'leadership': ('k',), 'campaign': ('b',), 'on_event': (print,),
              'delete_leader_key_at': (1,), 'set_lease': (None,), 'set_primary_watch': (True,), 'elector': ('e',),
              'election': ('q',), 'observer': ('o',), 'run': (print,), 'lead': ('l',),
-             'put': ('x', 'y'), 'delete': ('x',), 'proclaim': ('v',)}
+             'put': ('x', 'y'), 'delete': ('x',), 'proclaim': ('v',),
+             'operator': ('k2',)}
 def look():
     wrong = []
-    for thing in (client, lead, term, lease, txn, elector, owned, election, observer, events):
+    for thing in (client, lead, term, lease, txn, elector, owned, election, observer, events, operator, shared):
         for name in (name for name in dir(thing) if not name.startswith('_')):
             try:
                 found = getattr(thing, name)
@@ -83,7 +88,7 @@ lease = client.lease(60); txn = lead.txn()
 child = os.fork()
 if child == 0:
     wrong = look()
-    del lead, term, lease, txn, client, elector, owned, election, place, observer, events, no, ever
+    del lead, term, lease, txn, client, elector, owned, election, place, observer, events, operator, shared, no, ever
     print(wrong, flush=True)
     {end}
 os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)

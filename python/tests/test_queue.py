@@ -62,3 +62,18 @@ def test_a_place_that_was_lost_fails_at_once(client: leadership.Client, server: 
     server.delete(next(key for key in server.keys() if key != held.key))
     with pytest.raises(leadership.NotElected):
         waits.result()
+
+
+def test_an_elector_in_a_queue(client: leadership.Client, server: leadership.testing.Server) -> None:
+    """The everyday loop stands in line beside candidates that campaign by hand."""
+    election = client.election("q")
+    held = election.campaign("one")
+    with client.elector("q", "two", mode="queue") as elector:
+        waits = Background(elector.next_term)
+        until(lambda: len(election.participants()) == 2, "it stands in line")
+        assert (leader := elector.leader()) is not None and leader.value == b"one" and not elector.is_leader
+        held.resign()
+        with waits.result() as term:
+            assert term.token > held.token and elector.is_leader
+            assert server.get(f"q/{term.lease_id:x}") == b"two"
+    until(lambda: election.participants() == [], "it has left")
