@@ -19,6 +19,8 @@ class _ElectorOptions(TypedDict, total=False):
     ttl: _Seconds | None
     mode: Literal["single_key", "queue"] | None
     lease: SharedLease | None
+    priority: int | None
+    warm: bool | None
     purpose: str | None
     health_check: Callable[[], object] | None
     health_age: _Seconds | None

@@ -11,9 +11,11 @@ use crate::convert;
 use crate::lease::SharedLease;
 
 /// Every option; None for one of them is as if it were not given.
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 13] = [
     "mode",
     "lease",
+    "priority",
+    "warm",
     "ttl",
     "purpose",
     "health_check",
@@ -64,6 +66,8 @@ fn option(
             other => return Err(convert::invalid(given.py(), name, format!("{other:?} is neither single_key nor queue"))),
         },
         "lease" => builder.lease(given.cast::<SharedLease>().map_err(|_| wrong("a SharedLease"))?.get().core()?),
+        "priority" => builder.priority(given.extract().map_err(|_| wrong("a number of 64 bits"))?),
+        "warm" => builder.warm(given.extract().map_err(|_| wrong("bool"))?),
         "ttl" => builder.ttl(seconds()?),
         "purpose" => builder.purpose(given.extract::<String>().map_err(|_| wrong("str"))?),
         "health_check" if given.is_callable() => builder.health_check(client.checks().check(given.clone().unbind())),
