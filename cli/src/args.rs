@@ -14,7 +14,9 @@ Examples:
   leadership test-server                           an etcd in memory, for trying things out
   leadership run billing/leader -- ./billing       run a command while we lead, and only then
   leadership elect billing/leader --value host-a   stand for election, lead, resign on Ctrl-C
-  leadership status billing/leader                 who leads?
+  leadership status billing/                       who leads each of these?
+  leadership observe billing/leader                and what changes
+  leadership transfer billing/leader --to host-b   hand it over
   leadership demo                                  see leaders killed, paused and deposed
 
 Environment (a flag goes first; ETCDCTL_ in place of LEADERSHIP_ is read too):
@@ -70,7 +72,13 @@ pub(crate) struct Global {
 pub(crate) enum Command {
     Run(Run),
     Elect(Elect),
+    Observe(Observe),
     Status(Status),
+    Participants(Participants),
+    Transfer(Transfer),
+    Depose(Depose),
+    Pause(Pause),
+    Unpause(Unpause),
     Bench(Bench),
     TestServer(TestServer),
     Demo(Demo),
@@ -208,10 +216,105 @@ pub(crate) struct Run {
     pub(crate) command: Vec<OsString>,
 }
 
-/// Say who leads: value, token, lease and how long it still lives
+/// Say who leads: value, token, lease and how long it still lives; with a prefix, a table
 #[derive(Debug, ClapArgs)]
-#[command(after_help = "Exits with 0 also when nobody leads, and says so.\n\nExample:\n  leadership status billing/leader --json")]
+#[command(after_help = "\
+A name that ends in / is a prefix, and so is an empty one: then every election under it is a row.
+Exits with 0 also when nobody leads, and says so.
+
+Examples:
+  leadership status billing/leader --json
+  leadership status billing/")]
 pub(crate) struct Status {
+    /// The election's key, a queue's prefix, or a prefix of many
+    #[arg(value_name = "ELECTION or PREFIX/", default_value = "")]
+    pub(crate) election: String,
+}
+
+/// Watch who leads: changes and vacancies, until a signal
+///
+/// On a terminal a live view; else a line each.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+A name that ends in / is a prefix: every election under it is watched, also those that come.
+
+Examples:
+  leadership observe billing/leader
+  leadership observe billing/ --json
+  leadership observe --queue nightly/workers")]
+pub(crate) struct Observe {
+    /// Keys, prefixes that end in /, or with --queue the prefixes of queues
+    #[arg(value_name = "ELECTION or PREFIX/", required = true)]
+    pub(crate) elections: Vec<String>,
+    /// The names are queues, as etcdctl elect and etcd's own clients make them
+    #[arg(long)]
+    pub(crate) queue: bool,
+    /// Lines also on a terminal
+    #[arg(long)]
+    pub(crate) lines: bool,
+}
+
+/// List who takes part: the leader first, then who stands, in the order of their turns
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Participants {
+    /// The election's key, or a queue's prefix
+    #[arg(value_name = "ELECTION")]
+    pub(crate) election: String,
+}
+
+/// Hand the leadership to another candidate, in one transaction
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Without --wait the operator vouches for the old leader's stopping in time: it hears of it within milliseconds if it is
+well, and by its own deadline if it is not, and the new one may lead before that. With --wait nobody leads for a TTL,
+and no two leaders overlap.
+
+Examples:
+  leadership transfer billing/leader                     to the candidate of the highest priority
+  leadership transfer billing/leader --to host-b:8080 --wait")]
+pub(crate) struct Transfer {
+    /// The election's key
+    #[arg(value_name = "ELECTION")]
+    pub(crate) election: String,
+    /// The candidate with this value [default: the one of the highest priority, of equal ones the first]
+    #[arg(long, value_name = "VALUE", conflicts_with = "random")]
+    pub(crate) to: Option<String>,
+    /// Any candidate
+    #[arg(long)]
+    pub(crate) random: bool,
+    /// Take the key first, and wait as long as the old leader may still believe
+    #[arg(long)]
+    pub(crate) wait: bool,
+}
+
+/// Take the leadership from whoever has it
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Removes a key that hangs on no lease, too: such a key never goes by itself. What --wait does, `leadership transfer
+--help` says.
+
+Example:
+  leadership depose billing/leader --wait")]
+pub(crate) struct Depose {
+    /// The election's key
+    #[arg(value_name = "ELECTION")]
+    pub(crate) election: String,
+    /// Take the key first, and wait as long as the old leader may still believe
+    #[arg(long)]
+    pub(crate) wait: bool,
+}
+
+/// Let nobody lead until it is unpaused: the leader ends its work and resigns
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Pause {
+    /// The election's key
+    #[arg(value_name = "ELECTION")]
+    pub(crate) election: String,
+}
+
+/// Let a paused election go on
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Unpause {
     /// The election's key
     #[arg(value_name = "ELECTION")]
     pub(crate) election: String,

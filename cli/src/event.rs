@@ -18,6 +18,12 @@ pub(crate) struct Event {
     pub(crate) remaining: Option<Duration>,
     /// Of `stopped`: what made it stop, if not its user. Of a refused write: etcd's or the term's words.
     pub(crate) error: Option<String>,
+    /// How many stand beside the leader.
+    pub(crate) candidates: Option<usize>,
+    /// Of a participant: higher is preferred.
+    pub(crate) priority: Option<i64>,
+    /// Nobody may lead.
+    pub(crate) paused: Option<bool>,
     /// Of `run`'s `started`: the command's process id.
     pub(crate) pid: Option<i32>,
     /// Of `run`'s `exited` and `stopped`: the exit code.
@@ -44,6 +50,9 @@ impl Event {
             reason: None,
             remaining: None,
             error: None,
+            candidates: None,
+            priority: None,
+            paused: None,
             pid: None,
             code: None,
             by: None,
@@ -80,6 +89,11 @@ impl Event {
         }
     }
 
+    /// An election as it is now: led, or vacant.
+    pub(crate) fn election(key: &str, leader: Option<&Leader>) -> Event {
+        leader.map_or_else(|| Event::of("vacant", key), |leader| Event::leader(key, leader))
+    }
+
     /// Somebody else leads.
     pub(crate) fn leader(key: &str, leader: &Leader) -> Event {
         Event {
@@ -107,6 +121,9 @@ impl Event {
         field("reason", text(&self.reason));
         let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         field("remaining_ms", self.remaining.map(|span| millis(span).into()));
+        field("candidates", self.candidates.map(Into::into));
+        field("priority", self.priority.map(Into::into));
+        field("paused", self.paused.map(Into::into));
         field("pid", self.pid.map(Into::into));
         field("code", self.code.map(Into::into));
         field("by", self.by.map(Into::into));

@@ -10,10 +10,13 @@ mod elect;
 mod event;
 mod failure;
 mod generate;
+mod observe;
+mod operate;
 mod output;
 mod run;
 mod signals;
 mod status;
+mod table;
 mod test_server;
 
 use std::ffi::OsString;
@@ -65,6 +68,12 @@ async fn run(args: Args, typed: Vec<OsString>) -> Result<(), Failure> {
     match args.command {
         Command::Run(run) => run::run(&args.global, run, typed).await,
         Command::Elect(elect) => elect::run(&args.global, elect, output).await,
+        Command::Observe(observe) => observe::run(&args.global, observe, output).await,
+        Command::Participants(one) => operate::participants(&args.global, &one.election, output).await,
+        Command::Transfer(transfer) => operate::transfer(&args.global, transfer, output).await,
+        Command::Depose(depose) => operate::depose(&args.global, &depose.election, depose.wait, output).await,
+        Command::Pause(one) => operate::pause(&args.global, &one.election, true, output).await,
+        Command::Unpause(one) => operate::pause(&args.global, &one.election, false, output).await,
         Command::Status(status) => status::run(&args.global, &status, &output).await,
         Command::Bench(bench) => bench::run(&args.global, &bench, output).await,
         Command::Completions(completions) => generate::completions(&completions),

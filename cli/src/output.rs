@@ -87,6 +87,11 @@ impl Output {
 
     /// One event, as JSON or for people.
     pub(crate) fn event(self, event: &Event) -> io::Result<()> {
+        self.event_of("", event)
+    }
+
+    /// One event, for people with its election's name where there are several.
+    pub(crate) fn event_of(self, election: &str, event: &Event) -> io::Result<()> {
         if self.json {
             return self.line(&event.json());
         }
@@ -100,7 +105,8 @@ impl Output {
             _ => &[Paint::Dim],
         };
         let name = self.paint(format_args!("{:<11}", event.name), paints);
-        self.line(format!("{}  {name}  {}", self.paint(at, &[Paint::Dim]), details(event)).trim_end())
+        let (at, gap) = (self.paint(at, &[Paint::Dim]), if election.is_empty() { "" } else { "  " });
+        self.line(format!("{at}  {name}  {election}{gap}{}", details(event, election.is_empty())).trim_end())
     }
 }
 
@@ -109,10 +115,11 @@ fn colours_are_wanted() -> bool {
         && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
-fn details(event: &Event) -> String {
+pub(crate) fn details(event: &Event, with_key: bool) -> String {
     let mut parts = Vec::new();
     let shown = match event.name {
-        "campaigning" | "vacant" | "stopped" => &event.key,
+        "campaigning" | "vacant" | "stopped" if with_key => &event.key,
+        "campaigning" | "vacant" | "stopped" => &None,
         _ => &event.value,
     };
     parts.extend(shown.clone());
@@ -141,6 +148,14 @@ pub(crate) fn span(span: Duration) -> String {
         1..60 => format!("{:.2} s", span.as_secs_f64()),
         60..3600 => format!("{} min {} s", secs / 60, secs % 60),
         _ => format!("{} h {} min", secs / 3600, secs % 3600 / 60),
+    }
+}
+
+/// The same, coarse enough to be looked at while it changes: `41 s`, `3 min 5 s`.
+pub(crate) fn whole(duration: Duration) -> String {
+    match duration.as_secs() {
+        secs @ 0..60 => format!("{secs} s"),
+        _ => span(duration),
     }
 }
 

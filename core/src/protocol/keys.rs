@@ -37,6 +37,12 @@ pub(super) fn registrations_of(key: &[u8]) -> Vec<u8> {
     [key, REGISTRATIONS].concat()
 }
 
+/// The election that a key is the registration of a candidate for.
+pub(crate) fn candidate_of(key: &[u8]) -> Option<&[u8]> {
+    let at = key.windows(REGISTRATIONS.len()).position(|part| part == REGISTRATIONS)?;
+    key.get(..at)
+}
+
 /// A key that an election may have.
 pub(crate) fn check_election_key(key: &[u8]) -> Result<()> {
     check_name("key", key)

@@ -13,7 +13,7 @@ mod transactions;
 pub(crate) use hand_over::{
     HandedOver, Roster, depose, hand_over, hand_over_reply, is_paused, roster, roster_reply, seize, set_paused,
 };
-pub(crate) use keys::{MAX_USER_OPS, check_election_key, check_user_ops, mark_key, paused_key, registration_key};
+pub(crate) use keys::{candidate_of, MAX_USER_OPS, check_election_key, check_user_ops, mark_key, paused_key, registration_key};
 pub(crate) use moving::{MoveReply, move_reply, move_to};
 pub(crate) use queue::{
     Joined, QueueView, check_queue_ops, check_queue_prefix, join, joined, leave, look, look_reply, oldest, oldest_reply, participants,
@@ -206,6 +206,20 @@ impl Op {
             range_end: Vec::new(),
             previous: true,
         })
+    }
+}
+
+/// Some of the keys that begin with `prefix`, by name, beginning at `from`.
+pub(crate) fn page(from: &[u8], prefix: &[u8], limit: i64) -> Txn {
+    Txn {
+        then: vec![Op(OpKind::Get {
+            // An empty key is not a key: the range of all begins at the smallest there is.
+            key: if from.is_empty() { vec![0] } else { from.to_vec() },
+            range_end: prefix_end(prefix),
+            limit,
+            pick: Pick::ByKey,
+        })],
+        ..Txn::default()
     }
 }
 
