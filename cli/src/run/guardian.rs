@@ -81,7 +81,7 @@ pub(crate) fn main(global: &Global, run: &Run) -> ExitCode {
     };
     if orphaned {
         // Its group is gone: that the key need not wait for its lease is the guardian's last service.
-        orphan::release(global);
+        orphan::release(global, run.elect.queue);
     }
     ExitCode::SUCCESS
 }

@@ -14,9 +14,13 @@ use crate::output::to_stderr;
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// Deletes the key if it is still the dead wrapper's term's. Without a mark: whoever follows waits its takeover delay.
-pub(super) fn release(global: &Global) {
-    let term = std::env::var("LEADERSHIP_TOKEN").ok().and_then(|token| token.parse::<i64>().ok());
-    let (Some(token), Ok(key)) = (term, std::env::var("LEADERSHIP_KEY")) else { return };
+pub(super) fn release(global: &Global, queue: bool) {
+    let variable = |name| std::env::var(name).unwrap_or_default();
+    let Ok(token) = variable("LEADERSHIP_TOKEN").parse::<i64>() else { return };
+    let mut key = variable("LEADERSHIP_KEY");
+    if queue {
+        key = format!("{key}/{}", variable("LEADERSHIP_LEASE_ID")); // its place
+    }
     let released = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -6,6 +6,7 @@ mod demo;
 mod docs;
 mod elect;
 mod examples;
+mod operate;
 mod run;
 mod settings;
 mod support;

@@ -323,18 +323,21 @@ fn case_60_a_wrapper_that_is_stopped_past_the_deadline_changes_nothing() {
 
 #[test]
 fn case_41_a_killed_wrapper_leaves_nothing_behind_and_the_next_leads_in_milliseconds() {
-    let (server, words) = (Server::start(), Words::new());
-    let ran = Ran::start(&server, &["--ttl", "30s"], &stubborn(&words));
-    let guardian = ran.started();
-    let tree = tree(&words);
-    let next = Ran::start(&server, &["--ttl", "30s"], "exit 9");
-    next.event("leader");
-    let begun = Instant::now();
-    ran.signal(Signal::KILL);
-    gone(tree);
-    next.event("elected");
-    assert!(begun.elapsed() < Duration::from_secs(15), "a TTL is 30 s, this took {:?}", begun.elapsed());
-    until("the guardian goes, too", || !runs(guardian));
+    for queue in [false, true] {
+        let (server, words) = (Server::start(), Words::new());
+        let options = if queue { &["--ttl", "30s", "--queue"][..] } else { &["--ttl", "30s"] };
+        let ran = Ran::start(&server, options, &stubborn(&words));
+        let guardian = ran.started();
+        let tree = tree(&words);
+        let next = Ran::start(&server, options, "exit 9");
+        next.event("leader");
+        let begun = Instant::now();
+        ran.signal(Signal::KILL);
+        gone(tree);
+        next.event("elected");
+        assert!(begun.elapsed() < Duration::from_secs(15), "a TTL is 30 s, this took {:?}", begun.elapsed());
+        until("the guardian goes, too", || !runs(guardian));
+    }
 }
 
 #[test]

@@ -62,6 +62,27 @@ impl Running {
         Running { child, lines }
     }
 
+    /// With a terminal for its output; what is drawn on it comes as lines.
+    pub(crate) fn on_a_terminal(mut command: Command) -> Running {
+        use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+        let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+        grantpt(&terminal).unwrap();
+        unlockpt(&terminal).unwrap();
+        let name = ptsname(&terminal, Vec::new()).unwrap();
+        let other = std::fs::File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap();
+        let child = command.stdout(other).stderr(Stdio::piped()).spawn().unwrap();
+        let (told, lines) = channel();
+        let screen = BufReader::new(std::fs::File::from(terminal));
+        std::thread::spawn(move || {
+            for line in screen.lines().map_while(Result::ok) {
+                if told.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Running { child, lines }
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -128,11 +149,25 @@ impl Server {
         command().args(["--endpoints", &self.endpoint]).args(arguments).output().unwrap()
     }
 
-    /// The same, in the background.
-    pub(crate) fn start_command(&self, arguments: &[&str]) -> Running {
+    /// The same, to be started.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = command();
         command.args(["--endpoints", &self.endpoint]).args(arguments);
-        Running::start(command)
+        command
+    }
+
+    /// The same, in the background.
+    pub(crate) fn start_command(&self, arguments: &[&str]) -> Running {
+        Running::start(self.command(arguments))
+    }
+
+    /// A stranger writes a key.
+    pub(crate) fn put(&self, key: &str, value: &str) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut client = etcd_client::Client::connect([&self.endpoint], None).await.unwrap();
+            client.put(key, value, None).await.unwrap();
+        });
     }
 
     /// The keys that begin with `prefix`.
