@@ -57,6 +57,12 @@ pub(super) fn now() -> u64 {
     Clock::boot().now().0
 }
 
+/// When a term that is not renewed from `now` on can at the latest be valid: the TTL less drift (1 %) and margin.
+pub(super) fn latest_deadline(now: u64) -> u64 {
+    let valid = super::TTL * 99 / 100 - SAFETY_MARGIN;
+    now + u64::try_from(valid.as_nanos()).unwrap_or(u64::MAX)
+}
+
 impl Stage {
     pub(super) fn new(connection: Connection, stranger: Stranger, timeline: Timeline) -> Stage {
         let (told, said) = mpsc::unbounded_channel();
@@ -150,10 +156,12 @@ impl Stage {
         }
     }
 
-    /// When a term that is not renewed from `now` on can at the latest be valid: the TTL less drift (1 %) and margin.
-    pub(super) fn latest_deadline(now: u64) -> u64 {
-        let valid = super::TTL * 99 / 100 - SAFETY_MARGIN;
-        now + u64::try_from(valid.as_nanos()).unwrap_or(u64::MAX)
+    /// The reign with this token has ended by the deadline that it named last.
+    pub(super) fn ends_by_its_deadline(&mut self, token: i64) {
+        let named = self.reigns.iter().find(|reign| reign.token == token).map(|reign| reign.deadline);
+        if let Some(deadline) = named {
+            self.ends(token, deadline);
+        }
     }
 
     fn take(&mut self, who: usize, generation: usize, said: Said) -> Result<(), Failure> {
@@ -179,6 +187,7 @@ impl Stage {
                     lease,
                     from: at,
                     until: None,
+                    deadline: latest_deadline(at),
                 });
                 self.timeline.line(at, Some(who), Tone::Good, "leads", token, gap)?;
             }
@@ -191,6 +200,10 @@ impl Stage {
             }
             "leader" if current => self.candidate(who)?.follows = token,
             "write_applied" => {
+                let left = event.get("remaining_ms").and_then(Value::as_u64).unwrap_or_default() * 1_000_000;
+                if let Some(reign) = self.reigns.iter_mut().find(|reign| reign.token == term) {
+                    reign.deadline = at + left;
+                }
                 if let Some(revision) = number("revision") {
                     self.writes.push(Write { token: term, revision });
                 }

@@ -7,7 +7,7 @@ use rustix::process::Signal;
 
 use crate::failure::Failure;
 
-use super::stage::{Stage, now};
+use super::stage::{Stage, latest_deadline, now};
 use super::timeline::{NAMES, Tone};
 use super::verdict::{Check, Reign};
 use super::{SOON, TTL};
@@ -153,10 +153,11 @@ async fn paused(stage: &mut Stage) -> Result<(), Failure> {
     stage.signal(before.who, Signal::STOP)?;
     let stopped = now();
     // It can do nothing from here on, and says nothing; its authority ends by itself.
-    let deadline = Stage::latest_deadline(stopped);
-    stage.ends(before.token, deadline);
+    stage.ends(before.token, latest_deadline(stopped));
     stage.idle_from = Some(stopped);
     let next = working(stage, TTL + EXPIRY_SLACK + SOON, Some(before.token)).await?;
+    // Its lease was renewed a while before: a standing successor may lead before the latest deadline there can be.
+    stage.ends_by_its_deadline(before.token);
     followed(stage, &next, Some(before.who)).await?;
     stage.pass(stopped + u64::try_from((TTL + TTL / 4).as_nanos()).unwrap_or_default()).await?;
     act(stage, Some(before.who), "kill -CONT", None)?;

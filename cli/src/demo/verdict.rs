@@ -14,6 +14,8 @@ pub(super) struct Reign {
     pub(super) from: u64,
     /// Not valid from here on: it said so, it was dead, or its deadline had passed while it was paused.
     pub(super) until: Option<u64>,
+    /// Until when it was valid, by its own word, unless it was renewed after that.
+    pub(super) deadline: u64,
 }
 
 /// A guarded write that etcd applied.
@@ -103,6 +105,7 @@ mod tests {
             lease: 1,
             from,
             until,
+            deadline: until.unwrap_or(u64::MAX),
         }
     }
 
