@@ -56,6 +56,8 @@ mod input;
 mod moving;
 #[path = "cases/reaching.rs"]
 mod reaching;
+#[path = "cases/handing.rs"]
+mod handing;
 #[path = "cases/operating.rs"]
 mod operating;
 #[path = "cases/proclaiming.rs"]

@@ -66,6 +66,8 @@ pub(super) async fn drive(io: Rc<Io>, el: Arc<Shared>, orders: mpsc::UnboundedRe
 pub(super) enum Next {
     /// Another term, if somebody wants one.
     Again,
+    /// This one.
+    Term(Arc<TermShared>),
     /// Closed in order.
     Stop,
 }
@@ -90,10 +92,13 @@ pub(super) struct Drive {
 
 impl Drive {
     async fn run(&mut self) -> Result<()> {
-        while let Some(term) = self.win().await? {
-            if matches!(self.reign(&term).await, Next::Stop) || self.el.options.once {
-                break;
-            }
+        let mut next = self.win().await?;
+        while let Some(term) = next {
+            next = match self.reign(&term).await {
+                Next::Term(term) => Some(term),
+                Next::Again if !self.el.options.once => self.win().await?,
+                _ => break,
+            };
         }
         Ok(())
     }
@@ -194,7 +199,7 @@ impl Drive {
                 order.too_late();
                 false
             }
-            Some(Order::Returned) => false,
+            Some(Order::Returned | Order::Proclaimed) => false,
             Some(Order::Close(told)) => {
                 self.closing.push(told);
                 true
@@ -267,7 +272,7 @@ impl Drive {
                 _ = wanted.changed() => {}
                 order = self.orders.recv() => match order {
                     Some(Order::Returned) if !el.is_held(term) && !el.is_offered(term) => break None,
-                    Some(Order::Returned) => {} // of a term before this one
+                    Some(Order::Returned | Order::Proclaimed) => {} // of a term before this one; in the term already
                     Some(Order::Resign(told)) => {
                         self.drain(term, Reason::Resigned).await;
                         let _ = told.send(self.released.clone());
@@ -346,7 +351,7 @@ impl Drive {
                         }
                         Some(Order::HandOver(order)) => order.too_late(),
                         Some(Order::Close(told)) => self.closing.push(told),
-                        Some(Order::Returned) => {}
+                        Some(Order::Returned | Order::Proclaimed) => {}
                         Some(Order::Dropped) | None => break,
                     },
                     _ = self.level.changed() => {} // the key may be gone: looked at by `valid`

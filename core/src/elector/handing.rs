@@ -13,7 +13,7 @@ use super::shared::{Order, Shared};
 use crate::error::{Error, Reason, Result, show};
 use crate::handing::{self, Choice, Outcome, Successor};
 use crate::io::Io;
-use crate::leadership::proclaim;
+use crate::leadership::{Candidate, Source, Stand, proclaim};
 use crate::participant::Participant;
 use crate::protocol::{self, Registered};
 use crate::term::TermShared;
@@ -39,12 +39,29 @@ impl HandOver {
     }
 }
 
+/// Why nobody was given the key.
+enum Failed {
+    /// The candidate with this value went away.
+    CandidateGone(Vec<u8>),
+    Otherwise(Error),
+}
+
+impl Failed {
+    fn into_error(self) -> Error {
+        match self {
+            Failed::CandidateGone(value) => Error::unavailable(format!("candidate {:?} went away", show(&value))),
+            Failed::Otherwise(error) => error,
+        }
+    }
+}
+
 /// Hands the term that is led to a candidate.
 pub(super) async fn transfer(io: Rc<Io>, el: Arc<Shared>, to: Successor) -> Result<Participant> {
     let key = el.lead.key();
     let term = el.level.borrow().term.clone();
-    let Some(term) = term.filter(|term| term.deadline.lost().is_none()) else {
-        return Err(Error::not_leader(key, None));
+    let lost = term.as_ref().and_then(|term| term.deadline.lost());
+    let Some(term) = term.filter(|_| lost.is_none()) else {
+        return Err(Error::not_leader(key, lost));
     };
     let (told, done) = oneshot::channel();
     let mut order = HandOver {
@@ -94,6 +111,7 @@ impl Elector {
                     return Err(Error::Closed);
                 }
                 el.value.send_replace(value.clone());
+                el.send(Order::Proclaimed)?;
                 let term = el.level.borrow().term.clone().filter(|term| term.deadline.valid());
                 let Some(term) = term else { return Ok(()) };
                 match proclaim(&io, &term, value).await {
@@ -164,32 +182,73 @@ impl Drive {
             }
             Err(failed) => failed,
         };
+        // The candidate is gone, and the key certainly still this process's.
+        let gone = matches!(failed, Failed::CandidateGone(_));
+        let failed = failed.into_error();
+        if gone && let Some(own) = self.lead_on(term).await {
+            log::info!("{key}: {failed}; leads on in a new term");
+            let _ = told.send(Err(failed));
+            return Some(Next::Term(own));
+        }
         log::info!("{key}: not handed over, and let go of: {failed}");
         handing::keep_none(&self.io, term);
         let _ = told.send(Err(failed));
         None
     }
 
+    /// Gives the key of an ended term to a fresh candidate of this process's own, which leads on: a new term, with a token
+    /// and a lease of its own (S10).
+    async fn lead_on(&mut self, term: &Arc<TermShared>) -> Option<Arc<TermShared>> {
+        let wrong = self.el.health.borrow().wrong(self.now());
+        if self.is_closing() || self.el.options.once || self.el.wanted.borrow().paused || wrong.is_some() {
+            return None;
+        }
+        let options = &self.el.options;
+        let stand = Stand {
+            value: self.el.value.borrow().clone(),
+            priority: options.priority,
+            lease: Source::Own(options.campaign.ttl),
+        };
+        let lead = &self.el.lead.shared;
+        let mut candidate = Candidate::new(&self.io, lead, stand, lead.resets.since());
+        let led = async {
+            candidate.prepare().await?;
+            let own = candidate.as_registered().ok_or_else(|| Error::internal("a candidate that is not registered"))?;
+            match handing::give(&self.io, term, &own).await {
+                Outcome::Done => handing::given(&self.io, term),
+                other => return Err(Error::unavailable(format!("not taken again: {other:?}"))),
+            }
+            candidate.go_handed().await
+        };
+        match led.await {
+            Ok(own) => Some(own),
+            Err(error) => {
+                log::info!("{}: {error}", show(self.el.lead.key()));
+                let _ = candidate.withdraw().await;
+                None
+            }
+        }
+    }
+
     /// To this candidate, or, if it is gone and was not named, to another.
-    async fn give(&self, term: &TermShared, successor: &Successor, mut to: Registered) -> Result<Registered> {
+    async fn give(&self, term: &TermShared, successor: &Successor, mut to: Registered) -> std::result::Result<Registered, Failed> {
         for _ in 0..TRIES {
             match handing::give(&self.io, term, &to).await {
                 Outcome::Done => return Ok(to),
                 Outcome::CandidateGone if !matches!(successor, Successor::Named(_)) => {}
                 Outcome::CandidateGone => break,
-                Outcome::Refused(error) => return Err(error),
-                Outcome::Lost => return Err(Error::not_leader(&term.holding.key, Some(Reason::HandedOver))),
-                Outcome::Unknown(message) => return Err(Error::unavailable(message)),
+                Outcome::Refused(error) => return Err(Failed::Otherwise(error)),
+                Outcome::Lost => return Err(Failed::Otherwise(Error::not_leader(&term.holding.key, Some(Reason::HandedOver)))),
+                Outcome::Unknown(message) => return Err(Failed::Otherwise(Error::unavailable(message))),
             }
-            let roster = handing::roster(&self.io, &term.holding.key).await?;
+            let Ok(roster) = handing::roster(&self.io, &term.holding.key).await else { break };
             let Some(leader) = &roster.leader else { break };
-            match successor.choose(&roster, leader, |below| self.io.etcd.random(below))? {
-                Choice::Candidate(other) => to = other,
-                Choice::Leader => break,
+            match successor.choose(&roster, leader, |below| self.io.etcd.random(below)) {
+                Ok(Choice::Candidate(other)) => to = other,
+                Ok(Choice::Leader) | Err(_) => break,
             }
         }
-        let key = show(&term.holding.key);
-        Err(Error::unavailable(format!("{key}: candidate {:?} went away", show(&to.value))))
+        Err(Failed::CandidateGone(to.value))
     }
 
     /// A term that was won with a value that is not the elector's any more. The caller has told of the term already:

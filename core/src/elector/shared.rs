@@ -102,6 +102,8 @@ impl Level {
 /// What a caller wants of the loop.
 pub(super) enum Order {
     Resign(oneshot::Sender<Result<()>>),
+    /// The value has changed.
+    Proclaimed,
     /// Hand the key of the term that is led to a candidate.
     HandOver(HandOver),
     Close(oneshot::Sender<Result<()>>),

@@ -83,6 +83,9 @@ impl Drive {
             if self.standing.refused.is_some_and(|refused| key.revision > refused) {
                 self.standing.refused = None; // whoever was faster is seen: that was no failure of ours
             }
+            if let Some(candidate) = &mut self.standing.candidate {
+                candidate.rename(&self.el.value.borrow());
+            }
             let (may, mut wake) = self.may_stand();
             self.state(if may && vacant { ElectorState::Campaigning } else { self.resting() });
             let mut also = |at: BootTime| wake = Some(wake.map_or(at, |wake| wake.min(at)));

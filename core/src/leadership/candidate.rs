@@ -16,7 +16,7 @@ use crate::io::Io;
 use crate::lease::{Granting, Lease};
 use crate::moving;
 use crate::options::{step_down_margin, ttl_secs};
-use crate::protocol::{self, TxnReply};
+use crate::protocol::{self, Registered, TxnReply};
 use crate::resets::Since;
 use crate::shared_lease::SharedLease;
 use crate::term::LeaseShared;
@@ -68,6 +68,8 @@ pub(crate) struct Candidate {
     pub(super) renewing_for_us: bool,
     /// With a lease of the caller's: until the term has begun, or nothing is left.
     pub(super) alone: Option<Alone>,
+    /// The last change of the registration's value.
+    pub(super) renaming: Option<JoinHandle<()>>,
     /// Changed by everything that ends this candidate, from its making on.
     pub(super) resets: Since,
     /// Told when the key is won and the takeover delay begins.
@@ -94,6 +96,7 @@ impl Candidate {
             won: None,
             renewing_for_us: false,
             alone: None,
+            renaming: None,
             resets,
             delayed: None,
         }
@@ -135,6 +138,16 @@ impl Candidate {
     /// The revision at which it registered, while that stands.
     pub(crate) fn registered(&self) -> Option<i64> {
         self.registration
+    }
+
+    /// As others see it, while its registration stands.
+    pub(crate) fn as_registered(&self) -> Option<Registered> {
+        Some(Registered {
+            lease: self.lease.as_ref()?.id(),
+            revision: self.registration?,
+            priority: self.stand.priority,
+            value: self.stand.value.clone(),
+        })
     }
 
     /// Its registration was seen to be gone, without a win of its own.

@@ -4,7 +4,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::{Leadership, TermHandle};
+use super::{Candidate, Leadership, TermHandle};
 use crate::error::{Error, Reason, Result, show};
 use crate::etcd::Failure;
 use crate::io::Io;
@@ -49,6 +49,28 @@ impl Leadership {
             lead.state().value = value;
             Ok(())
         }
+    }
+}
+
+impl Candidate {
+    /// Stands with another value from now on: its campaign has it at once, its registration as soon as etcd answers.
+    pub(crate) fn rename(&mut self, value: &[u8]) {
+        if value == self.stand.value {
+            return;
+        }
+        self.stand.value = value.to_vec();
+        let Some(own) = self.as_registered() else { return };
+        let (io, key, before) = (self.io.clone(), self.lead.key.clone(), self.renaming.take());
+        self.renaming = Some(tokio::task::spawn_local(async move {
+            if let Some(before) = before {
+                let _ = before.await; // in the order of the calls
+            }
+            let txn = protocol::rename(&key, &own);
+            if let Err(failure) = io.etcd.txn(io.etcd.repeatable("registration", &key), &txn).await {
+                // Whoever is handed the key with an old value proclaims the new one.
+                log::debug!("{}: {}", show(&key), failure.into_error());
+            }
+        }));
     }
 }
 

@@ -22,6 +22,7 @@ pub(crate) use queue::{
 pub(crate) use size::{check_compares_size, check_ops_size, check_size};
 pub(crate) use registration::{
     Registered, deregister, parse_registration, register, registered, registrations, registrations_reply,
+    rename,
 };
 pub(crate) use takeover::{Handed, Mark, handed_reply, leads_at_once, look_at_handed};
 pub(crate) use transactions::{

@@ -46,6 +46,16 @@ pub(crate) fn register(key: &[u8], lease: i64, priority: i64, value: &[u8]) -> T
     }
 }
 
+/// Gives a registration that stands another value: its creation, and with it its place, stays.
+pub(crate) fn rename(key: &[u8], own: &Registered) -> Txn {
+    let registration = registration_key(key, own.lease);
+    Txn {
+        when: vec![Compare::is(&registration, Target::Create(own.revision))],
+        then: vec![Op::put_with_lease(registration.clone(), registration_value(own.priority, &own.value), own.lease)],
+        otherwise: vec![Op::get(registration)],
+    }
+}
+
 /// The revision at which the registration was made, from the reply of [`register`].
 pub(crate) fn registered(reply: &TxnReply) -> Option<i64> {
     if reply.succeeded {

@@ -1,6 +1,8 @@
 //! Case 54, S7 and S10: another value for the key in the same term, whatever meets it on the way.
 //! Owns proclaim; moves by themselves are in `moving.rs`.
 
+use std::time::Duration;
+
 use leadership_core::{Elector, Error, Observed, Observer, Op, Reason, TermState};
 use leadership_testkit::{Cluster, Held, Lost, Method, Target};
 use leadership_tests::both_worlds;
@@ -60,6 +62,15 @@ async fn a_proclaim_without_a_reply(world: &World) {
         term.proclaim("c").await.unwrap();
         assert_eq!(value_of(world).await, b"c");
     }
+    // One that is slow: the next waits for it.
+    let slow = peer.faults.hold(Target::txn_putting("k"), 1);
+    let mut first = Box::pin(term.proclaim("first"));
+    until_reached(&slow, &mut first).await;
+    let second = term.proclaim("second");
+    world.pass(Duration::from_millis(100)).await;
+    slow.release();
+    assert_eq!((first.await, second.await), (Ok(()), Ok(())));
+    assert_eq!(value_of(world).await, b"second", "the last to be called");
     let before = world.get("k").await.unwrap().version;
     peer.faults.drop_replies(Target::txn_putting("k"), 1000, Lost::Error);
     assert!(matches!(term.proclaim("d").await, Err(Error::OutcomeUnknown { .. })));
