@@ -74,7 +74,8 @@ fn tokens(seen: &Rc<RefCell<Vec<Observed>>>) -> Vec<Option<i64>> {
 /// does not win again. A, B, A, … each with a token of its own, the same for every observer.
 async fn handed_to_whom_it_shall_be(world: &World) {
     let peers = [world.peer(1), world.peer(2), world.peer(3)];
-    let seen = observe(&world.peer(4));
+    let watcher = world.peer(4);
+    let seen = observe(&watcher);
     let first = delaying(&peers[0], "a");
     let term = next(&first).await;
     let (b, c) = (Rc::new(delaying(&peers[1], "b")), Rc::new(delaying(&peers[2], "c")));
@@ -121,7 +122,7 @@ async fn handed_to_whom_it_shall_be(world: &World) {
         let (_, successor) = *electors.iter().find(|(name, _)| *name == value).unwrap();
         world.until("it leads", async || successor.is_leader()).await;
         held.push(successor.current().unwrap().token());
-        assert_eq!(successor.leader().and_then(|leader| leader.token), held.last().copied());
+        assert_eq!(successor.leader().and_then(|leader| leader.token), held.last().copied(), "{:?}", successor.leader());
     }
     assert!(held.is_sorted_by(|one, other| one < other), "case 26, S10: {held:?}");
     assert_eq!(world.get("k").await.unwrap().create_revision, create, "no vacancy in all this");
@@ -138,6 +139,16 @@ async fn handed_to_whom_it_shall_be(world: &World) {
 }
 
 both_worlds!(handed_to_whom_it_shall_be, case_36_s10_handed_to_whom_it_shall_be, case_36_transfer_live on V3_7);
+
+/// A transfer that has come to its drain, whose holder lets go of the term at once.
+async fn begun<T: std::fmt::Debug>(transfer: impl Future<Output = T>, term: Term) -> impl Future<Output = T> {
+    let mut transfer = Box::pin(transfer);
+    tokio::select! {
+        early = &mut transfer => panic!("{early:?}"),
+        reason = term.lost() => assert_eq!(reason, Reason::HandedOver),
+    }
+    transfer
+}
 
 /// Nobody that stands, nobody else, oneself: nothing is changed by it, and the term goes on.
 async fn nothing_is_changed(world: &World) {
@@ -207,8 +218,7 @@ async fn the_candidate_dies_in_the_middle(world: &World) {
         let victim = first.participants().await.unwrap().into_iter().find(|one| one.value == b"b").unwrap().lease;
         let held = one.faults.hold(Target::txn_putting("k"), 1);
         let (token, create) = (term.token(), world.get("k").await.unwrap().create_revision);
-        let mut transfer = Box::pin(first.transfer(to));
-        drop(term);
+        let mut transfer = Box::pin(begun(first.transfer(to), term).await);
         until_reached(&held, &mut transfer).await;
         two.faults.hang(Method::Any);
         world.revoke(victim).await;
@@ -259,24 +269,23 @@ async fn a_transfer_without_a_reply(world: &World) {
                 let target = Target::txn_putting("k");
                 let held = match (applied, forever) {
                     (true, _) => {
-                        one.faults.drop_replies(target, times, lost);
+                        one.faults.drop_replies(target.clone(), times, lost);
                         None
                     }
                     (false, false) => {
-                        one.faults.refuse(target, 3);
+                        one.faults.refuse(target.clone(), 3);
                         None
                     }
-                    // On its way for ever, and everything after it refused.
-                    (false, true) => {
-                        let held = one.faults.hold(target.clone(), 1);
-                        one.faults.refuse(target, 1000);
-                        Some(held)
-                    }
+                    (false, true) => Some(one.faults.hold(target.clone(), 1)),
                 };
-                let mut transfer = Box::pin(first.transfer(named("b")));
                 let (view, token) = (term.handle(), term.token());
-                drop(term);
-                let outcome = (&mut transfer).await;
+                let mut transfer = Box::pin(begun(first.transfer(named("b")), term).await);
+                if let Some(held) = &held {
+                    // On its way for ever, and everything after it refused.
+                    until_reached(held, &mut transfer).await;
+                    one.faults.refuse(target, 1000);
+                }
+                let outcome = transfer.await;
                 assert!(!view.is_valid());
                 let told = format!("{lost:?} {applied} {forever} ({number}): {outcome:?}");
                 if !forever {
@@ -416,8 +425,7 @@ async fn a_b_a(world: &World) {
                 drop(term);
                 b
             } else {
-                let transfer = first.transfer(named("b"));
-                drop(term);
+                let transfer = begun(first.transfer(named("b")), term).await;
                 let (handed, b) = tokio::join!(transfer, waiting);
                 assert_eq!(handed.unwrap().value, b"b");
                 b
@@ -428,8 +436,7 @@ async fn a_b_a(world: &World) {
                 early = &mut again => panic!("{early:?}"),
                 () = stand(world, 1) => {}
             }
-            let transfer = second.transfer(named("a"));
-            drop(b);
+            let transfer = begun(second.transfer(named("a")), b).await;
             let (handed, again) = tokio::join!(transfer, again);
             handed.unwrap();
             held.push((again.token(), again.lease_id()));
