@@ -18,7 +18,7 @@ use crate::io::Io;
 use crate::protocol::{self, Leader};
 use crate::release;
 use crate::resets::Since;
-use crate::term::{TermShared, TermState};
+use crate::term::{Released, TermShared, TermState};
 
 /// Longest sleep without a look at the clock, which may have jumped.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -57,9 +57,7 @@ pub(super) async fn drive(io: Rc<Io>, el: Arc<Shared>, orders: mpsc::UnboundedRe
         level.state = ElectorState::Stopped;
         level.ended = Some(ended);
     });
-    for told in drive.closing {
-        let _ = told.send(drive.released.clone());
-    }
+    drive.tell_closed().await;
 }
 
 /// What the loop does next.
@@ -91,6 +89,19 @@ pub(super) struct Drive {
 }
 
 impl Drive {
+    /// Whoever closes hears how the last release went, also of a term that its holder let go of just before.
+    async fn tell_closed(mut self) {
+        let last = self.el.level.borrow().term.clone();
+        if let Some(term) = last.filter(|term| term.released.get() == Released::No)
+            && !self.closing.is_empty()
+        {
+            self.released = release::released(&self.io, Some(term)).await;
+        }
+        for told in self.closing {
+            let _ = told.send(self.released.clone());
+        }
+    }
+
     async fn run(&mut self) -> Result<()> {
         let mut next = self.win().await?;
         while let Some(term) = next {

@@ -99,6 +99,27 @@ async fn a_term_for_whoever_wants_one(world: &World, mode: Mode) {
 
 both_kinds!(a_term_for_whoever_wants_one, s8_a_term_for_whoever_wants_one, s8_queue_a_term_for_whoever_wants_one, s8_elector_live on V3_7);
 
+/// Case 35: a term that its holder let go of just before is released when closing has returned.
+async fn closed_right_after_a_term(world: &World, mode: Mode) {
+    let peer = world.peer(1);
+    let elector = elector(&peer, mode, "one");
+    let term = next(&elector).await;
+    let release = peer.faults.hold(Method::Txn, 1);
+    drop(term);
+    release.reached().await;
+    let early = tokio::time::timeout(TTL / 10, elector.close()).await;
+    assert!(early.is_err(), "the key is there still: {early:?}");
+    release.release();
+    elector.close().await.unwrap();
+    assert_eq!(value_of(world, mode).await, None);
+}
+
+#[test]
+fn case_35_closed_right_after_a_term() {
+    simulated(|world| Box::pin(closed_right_after_a_term(world, Mode::SingleKey)));
+    simulated(|world| Box::pin(closed_right_after_a_term(world, Mode::Queue)));
+}
+
 /// A waiter does not keep its elector alive, and hears of its end; at the end of a process nobody lets go of a term, and
 /// the drain has an end of its own.
 async fn waiters_and_holders_that_are_left(world: &World, mode: Mode) {
