@@ -1,6 +1,7 @@
 //! The loop of an elector, on the I/O thread: follow, campaign, lead, drain, again.
 //! Owns the order of things; coming to a term is `standing`'s, releasing is `release`'s.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use crate::clock::BootTime;
 use crate::error::{Reason, Result, show};
 use crate::etcd::{Level, Reader};
 use crate::io::Io;
-use crate::protocol::{self, Leader};
+use crate::protocol::{self, KeyValue, Leader};
 use crate::release;
 use crate::resets::Since;
 use crate::term::{Released, TermShared, TermState};
@@ -40,6 +41,7 @@ pub(super) async fn drive(io: Rc<Io>, el: Arc<Shared>, orders: mpsc::UnboundedRe
         health: el.health.subscribe(),
         not_before: BootTime::default(),
         standing: Standing::default(),
+        place: Rc::default(),
         closing: Vec::new(),
         released: Ok(()),
     };
@@ -83,6 +85,8 @@ pub(super) struct Drive {
     /// Holds back until then: cool-down, limit.
     pub(super) not_before: BootTime,
     pub(super) standing: Standing,
+    /// In a queue: the lease that the own key names; 0 = none.
+    pub(super) place: Rc<Cell<i64>>,
     closing: Vec<oneshot::Sender<Result<()>>>,
     /// How the last release went, for who closes.
     pub(super) released: Result<()>,
@@ -120,7 +124,7 @@ impl Drive {
             return Ok(None);
         }
         match self.el.queue.clone() {
-            Some(queue) => self.win_place(&queue).await,
+            Some(queue) => Box::pin(self.win_place(&queue)).await, // as large as a campaign
             None => self.win_key().await,
         }
     }
@@ -145,7 +149,10 @@ impl Drive {
         }
         if now.synced {
             self.el.level.send_if_modified(|level| {
-                let leader = now.kv.as_deref().map(|kv| {
+                // The own key, first in line, before its term has begun: nobody leads.
+                let own = |kv: &KeyValue| level.term.as_ref().is_some_and(|term| term.holding.holds(Some(kv)));
+                let led = now.kv.as_deref().filter(|kv| kv.lease == 0 || kv.lease != self.place.get() || own(kv));
+                let leader = led.map(|kv| {
                     if self.el.queue.is_some() {
                         return protocol::queue_leader(kv);
                     }

@@ -101,6 +101,7 @@ impl Drive {
         let stand = Stand {
             options: self.el.campaign_options(),
             lease: self.el.options.lease.as_ref().map(|claim| claim.lease.clone()),
+            own: self.place.clone(),
             delayed: Box::new(move || el.level.send_modify(|level| level.state = ElectorState::Delayed)),
         };
         let work = queue::campaign(self.io.clone(), queue, stand, cancel.clone());

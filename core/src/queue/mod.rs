@@ -120,6 +120,7 @@ impl Election {
             let stand = Stand {
                 options,
                 lease: None,
+                own: Rc::default(),
                 delayed: Box::new(|| ()),
             };
             campaign(io, queue, stand, cancel)

@@ -1,6 +1,7 @@
 //! One place in a queue: joining, waiting for the one before, the takeover delay, the proof, the term (S4, S7, S15).
 //! Owns the order of the steps and leaving when one fails; what the queue looks like is read by `protocol`.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -47,6 +48,8 @@ pub(crate) struct Stand {
     pub(crate) options: CampaignOptions,
     /// `None`: a lease of its own.
     pub(crate) lease: Option<SharedLease>,
+    /// Set to the lease that its key names.
+    pub(crate) own: Rc<Cell<i64>>,
     /// Told when it is first in line, and waits the takeover delay.
     pub(crate) delayed: Box<dyn Fn()>,
 }
@@ -134,10 +137,12 @@ impl Place {
         let options = &stand.options;
         let lease = self.obtain_lease(stand).await?;
         let margin = step_down_margin(self.queue.options.step_down_margin, lease.ttl, io.validity)?;
+        stand.own.set(lease.id());
         let own: Key = protocol::queue_key(&self.queue.prefix, lease.id()).into();
         let mut level = io.keep_watch(self.id, &own, &self.resets);
         let create = self.join(&lease, &own, &options.value).await?;
-        io.renewer.with(|machine, _| machine.set_renewing(lease.id(), true));
+        // At the pace of who waits, and unconfirmed: the look that shows its turn confirms.
+        io.renewer.with(|machine, _| machine.stand(lease.id()));
         let guard = Guard {
             key: own,
             create,

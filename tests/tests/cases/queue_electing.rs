@@ -1,11 +1,13 @@
 //! An elector in a queue (cases 05, 06, 51, S8, S10, S15): its place in line, kept and left.
 //! Owns what the line adds to the loop; the loop, in both kinds, is `electing`'s.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use etcd_client::proto::{PbDeleteRequest, PbLeaseGrantRequest, PbTxnOpRequest};
 use leadership_core::{
-    CampaignOptions, Election, Elector, ElectorBuilder, ElectorState, Error, Mode, Op, Operator, Participant, Reason, Successor, Term,
+    CampaignOptions, Election, Elector, ElectorBuilder, ElectorEvent, ElectorState, Error, Mode, Op, Operator, Participant, Reason, Successor, Term,
 };
 use leadership_testkit::{Access, Lost, Method, Target};
 use leadership_tests::both_worlds;
@@ -69,11 +71,20 @@ async fn a_place_in_line(world: &World) {
     let again = tokio::task::spawn_local(first.next_term());
     stands(world, &outside, &["two", "one, proclaimed"]).await;
     // Without a word: the full delay, which shows.
+    let mut events = first.events();
     let began = Instant::now();
     world.revoke(term.lease_id()).await;
     world.until("it waits the delay", async || first.state() == ElectorState::Delayed).await;
+    assert!(!first.is_leader() && first.leader().is_none_or(|leader| leader.value == b"two"), "it does not lead yet");
     let term = again.await.unwrap().unwrap().unwrap();
     assert!(began.elapsed() >= DELAY * 99 / 100, "{:?}", began.elapsed());
+    loop {
+        match events.next().await.unwrap() {
+            ElectorEvent::Elected(elected) => break assert_eq!(elected.token(), term.token()),
+            ElectorEvent::Leader(other) => assert_eq!(other.value, b"two", "the own key is no other leader"),
+            _ => {}
+        }
+    }
     // Guarded writes, and none to the line itself.
     term.put("state", "1").await.unwrap();
     assert!(matches!(term.put("q/1", "").await, Err(Error::InvalidArgument { argument, .. }) if argument == "key"));
@@ -209,6 +220,37 @@ fn s8_a_place_is_left_when_nobody_wants_a_term() {
             waiter.close().await.unwrap();
             assert!(waiting.await.unwrap().unwrap().is_none());
             assert_eq!(values(&one).await, ["leader"]);
+        })
+    });
+}
+
+/// Who waits in line costs etcd a renewal every TTL/2.5, and the periodic reads.
+#[test]
+fn s11_a_waiting_place_is_renewed_at_the_pace_of_who_waits() {
+    simulated(|world| {
+        Box::pin(async move {
+            let (one, two) = (world.peer(1), world.peer(2));
+            let (first, second) = (elector(&one, "one"), elector(&two, "two"));
+            let term = next(&first).await;
+            let _waiting = tokio::task::spawn_local(second.next_term());
+            stands(world, &one, &["one", "two"]).await;
+            world.pass(TTL).await;
+            let renewed = Arc::new(AtomicU64::new(0));
+            let count = renewed.clone();
+            two.faults.map_keepalive(move |_| {
+                count.fetch_add(1, Ordering::AcqRel);
+            });
+            let calls = two.faults.calls(Method::Any);
+            world.pass(20 * TTL).await;
+            let (renewals, calls) = (renewed.load(Ordering::Acquire), two.faults.calls(Method::Any) - calls);
+            assert!((45..=55).contains(&renewals), "{renewals} in 20 TTL");
+            assert!(calls <= 16, "{calls} calls in a minute"); // of a queue, two keys and the pause, every 15 s ± 20 %
+            assert!(term.is_valid());
+            world.revoke(term.lease_id()).await;
+            world.until("its turn", async || second.is_leader()).await;
+            let token = second.current().unwrap().token();
+            world.pass(3 * TTL / 4).await;
+            assert_eq!(second.current().map(|view| view.token()), Some(token), "kept from its first moment");
         })
     });
 }
