@@ -88,15 +88,11 @@ pub(crate) enum Outcome {
     Unknown(String),
 }
 
-/// Ends a term for a hand-over, if nothing else has begun to release it: from here on [`give`] or [`keep_none`] is due.
-pub(crate) fn end_for_hand_over(io: &Rc<Io>, term: &Arc<TermShared>) -> bool {
+/// Ends a term for a hand-over by whoever has begun its release: [`give`] follows, and [`given`] or [`keep_none`].
+pub(crate) fn end_for_hand_over(io: &Rc<Io>, term: &Arc<TermShared>) {
     term.deadline.end(crate::Reason::HandedOver);
     release::announce(term);
-    if !term.released.begin() {
-        return false;
-    }
     release::unhook(io, term);
-    true
 }
 
 /// Gives the key of an ended term to a candidate. Sent again until its outcome is known, for one TTL (the transfer

@@ -58,6 +58,8 @@ mod moving;
 mod reaching;
 #[path = "cases/handing.rs"]
 mod handing;
+#[path = "cases/handing_schedules.rs"]
+mod handing_schedules;
 #[path = "cases/operating.rs"]
 mod operating;
 #[path = "cases/proclaiming.rs"]

@@ -166,12 +166,14 @@ impl Drive {
             let _ = told.send(self.pass_on(term).await);
             return None;
         };
-        self.finish(term, Reason::HandedOver).await;
-        if !handing::end_for_hand_over(&self.io, term) {
+        // From now on: a term that its holder has let go of is this hand-over's, and nobody else's to release.
+        if !term.released.begin() {
             let _ = told.send(Err(Error::not_leader(self.el.lead.key(), term.deadline.lost())));
             return None;
         }
         let _releasing = self.io.releasing();
+        self.finish(term, Reason::HandedOver).await;
+        handing::end_for_hand_over(&self.io, term);
         let outcome = self.give(term, &successor, to).await;
         let failed = match outcome {
             Ok(to) => {
@@ -230,13 +232,12 @@ impl Drive {
         }
     }
 
-    /// To this candidate, or, if it is gone and was not named, to another.
+    /// To this candidate, or, if it is gone, to another that is meant as well.
     async fn give(&self, term: &TermShared, successor: &Successor, mut to: Registered) -> std::result::Result<Registered, Failed> {
         for _ in 0..TRIES {
             match handing::give(&self.io, term, &to).await {
                 Outcome::Done => return Ok(to),
-                Outcome::CandidateGone if !matches!(successor, Successor::Named(_)) => {}
-                Outcome::CandidateGone => break,
+                Outcome::CandidateGone => {} // perhaps it stands anew, with another lease
                 Outcome::Refused(error) => return Err(Failed::Otherwise(error)),
                 Outcome::Lost => return Err(Failed::Otherwise(Error::not_leader(&term.holding.key, Some(Reason::HandedOver)))),
                 Outcome::Unknown(message) => return Err(Failed::Otherwise(Error::unavailable(message))),

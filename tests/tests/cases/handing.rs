@@ -15,13 +15,13 @@ use crate::operating::{elector, operator};
 use crate::steps::{DELAY, until_reached};
 
 /// A stream that fell silent is found out after 12 s, and keys are read again every 18 s at the latest (S11).
-const BOUND: Duration = Duration::from_secs(30);
+pub(crate) const BOUND: Duration = Duration::from_secs(30);
 
 pub(crate) async fn next(elector: &Elector) -> Term {
     tokio::time::timeout(BOUND, elector.next_term()).await.expect("a term within the bound").unwrap().expect("not closed")
 }
 
-fn named(value: &str) -> Successor {
+pub(crate) fn named(value: &str) -> Successor {
     Successor::Named(value.into())
 }
 
@@ -30,7 +30,7 @@ fn delaying(peer: &Peer, value: &str) -> Elector {
     Elector::builder(&peer.client, "k").value(value).ttl(TTL).takeover_delay(DELAY).start().unwrap()
 }
 
-async fn candidates(world: &World) -> usize {
+pub(crate) async fn candidates(world: &World) -> usize {
     world.keys("k.candidates/").await.len()
 }
 
@@ -39,7 +39,7 @@ async fn stand(world: &World, count: usize) {
 }
 
 /// Whoever leads, one term after the other, until the elector is closed: each given up as soon as it is lost.
-fn serve(elector: Rc<Elector>) -> Rc<RefCell<Vec<TermHandle>>> {
+pub(crate) fn serve(elector: Rc<Elector>) -> Rc<RefCell<Vec<TermHandle>>> {
     let terms = Rc::new(RefCell::new(Vec::new()));
     let told = terms.clone();
     tokio::task::spawn_local(async move {
