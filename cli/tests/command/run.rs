@@ -308,6 +308,13 @@ fn s9_an_etcd_that_does_not_answer_ends_everything_before_the_lease_can_end() {
 }
 
 #[test]
+fn a_renewed_term_lets_the_command_run_on() {
+    let server = Server::start();
+    let mut ran = Ran::start(&server, &["--ttl", "2s"], "sleep 3; exit 6"); // longer than any lease unrenewed
+    assert_eq!(ran.code(), 6);
+}
+
+#[test]
 fn case_60_a_wrapper_that_is_stopped_past_the_deadline_changes_nothing() {
     let (server, words) = (Server::start(), Words::new());
     let ran = Ran::start(&server, &["--ttl", "2s"], &stubborn(&words));
