@@ -130,6 +130,9 @@ pub(crate) struct Stand {
     /// What others see of the leader, usually its address [default: HOSTNAME:PID]
     #[arg(long, value_name = "TEXT")]
     pub(crate) value: Option<String>,
+    /// Higher is preferred when the key is vacant; not in a queue
+    #[arg(long, value_name = "NUMBER", default_value_t = 0, allow_negative_numbers = true, conflicts_with = "queue")]
+    pub(crate) priority: i64,
     /// How long the key outlives a leader that dies; whole seconds, rounded up
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration, allow_hyphen_values = true)]
     pub(crate) ttl: Duration,
@@ -156,9 +159,9 @@ pub(crate) struct Elect {
     /// Tries a guarded write of this key ten times a second, and says how it went
     #[arg(long, value_name = "KEY", hide = true)]
     pub(crate) demo_write: Option<String>,
-    /// Ends with standard input, so that it never outlives the demo
-    #[arg(long, hide = true)]
-    pub(crate) tied: bool,
+    /// Ends, in order, with standard input, too: with whoever holds its other end
+    #[arg(long)]
+    pub(crate) stdin: bool,
 }
 
 /// Run a command while this process leads, and only then
@@ -256,6 +259,7 @@ pub(crate) struct Observe {
 
 /// List who takes part: the leader first, then who stands, in the order of their turns
 #[derive(Debug, ClapArgs)]
+#[command(after_help = "Example:\n  leadership participants billing/leader")]
 pub(crate) struct Participants {
     /// The election's key, or a queue's prefix
     #[arg(value_name = "ELECTION")]
@@ -306,6 +310,7 @@ pub(crate) struct Depose {
 
 /// Let nobody lead until it is unpaused: the leader ends its work and resigns
 #[derive(Debug, ClapArgs)]
+#[command(after_help = "Example:\n  leadership pause billing/leader")]
 pub(crate) struct Pause {
     /// The election's key
     #[arg(value_name = "ELECTION")]
@@ -314,6 +319,7 @@ pub(crate) struct Pause {
 
 /// Let a paused election go on
 #[derive(Debug, ClapArgs)]
+#[command(after_help = "Example:\n  leadership unpause billing/leader")]
 pub(crate) struct Unpause {
     /// The election's key
     #[arg(value_name = "ELECTION")]
@@ -331,7 +337,7 @@ pub(crate) struct TestServer {
     pub(crate) listen: String,
     /// Ends with standard input, so that it never outlives the demo
     #[arg(long, hide = true)]
-    pub(crate) tied: bool,
+    pub(crate) stdin: bool,
 }
 
 /// The tour: three candidates, and what can happen to a leader

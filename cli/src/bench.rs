@@ -25,7 +25,7 @@ pub(crate) async fn run(global: &Global, args: &Bench, output: Output) -> Result
     let client = connection.client()?;
     ready(&client, &connection).await?;
     let bench = Run {
-        prefix: format!("{PREFIX}/{}", crate::elect::default_value()),
+        prefix: format!("{PREFIX}/{}", crate::stand::default_value()),
         client,
         other: connection.client()?,
         each: args.each,

@@ -15,6 +15,7 @@ mod operate;
 mod output;
 mod run;
 mod signals;
+mod stand;
 mod status;
 mod table;
 mod test_server;

@@ -15,12 +15,12 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// `tied`: the end of standard input counts as a TERM, too.
-    pub(crate) fn listen(tied: bool) -> Result<Signals, Failure> {
+    /// `stdin`: the end of standard input counts as a TERM, too.
+    pub(crate) fn listen(stdin: bool) -> Result<Signals, Failure> {
         let no = |error: std::io::Error| Failure::other(format!("signals: {error}"));
         let (told, stop) = watch::channel(None);
         let (started, listening) = std::sync::mpsc::channel();
-        if tied {
+        if stdin {
             let told = told.clone();
             std::thread::Builder::new()
                 .name("stdin".to_owned())

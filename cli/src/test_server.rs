@@ -10,7 +10,7 @@ use crate::output::{Output, Paint, to_stderr};
 use crate::signals::Signals;
 
 pub(crate) async fn run(args: &TestServer, output: &Output) -> Result<(), Failure> {
-    let mut signals = Signals::listen(args.tied)?;
+    let mut signals = Signals::listen(args.stdin)?;
     let cluster = Cluster::single();
     let served = cluster
         .member(0)

@@ -52,7 +52,7 @@ impl Process {
     fn command(arguments: &[&str]) -> Result<Command, Failure> {
         let program = std::env::current_exe().map_err(|error| Failure::other(format!("where am I? {error}")))?;
         let mut command = Command::new(program);
-        command.args(arguments).arg("--json").arg("--tied");
+        command.args(arguments).arg("--json").arg("--stdin");
         Ok(command)
     }
 

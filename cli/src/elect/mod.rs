@@ -3,10 +3,10 @@
 
 mod writer;
 
-use leadership_core::{Elector, ElectorEvent, ElectorEvents, Error, Leader, Mode, Reason, Result as CoreResult, Term, TermHandle, TermState};
+use leadership_core::{Elector, ElectorEvent, ElectorEvents, Error, Leader, Reason, Result as CoreResult, Term, TermHandle, TermState};
 use tokio::sync::watch;
 
-use crate::args::{Elect, Global, Stand};
+use crate::args::{Elect, Global};
 use crate::connection::{Connection, ready};
 use crate::event::Event;
 use crate::failure::Failure;
@@ -14,17 +14,10 @@ use crate::output::{Output, to_stderr};
 use crate::signals::Signals;
 
 pub(crate) async fn run(global: &Global, args: Elect, output: Output) -> Result<(), Failure> {
-    let mut signals = Signals::listen(args.tied)?;
+    let mut signals = Signals::listen(args.stdin)?;
     let connection = Connection::of(global)?;
     let client = connection.client()?;
-    let stand = &args.stand;
-    let elector = Elector::builder(&client, stand.election.as_str())
-        .purpose("leadership elect")
-        .value(stand.value.clone().unwrap_or_else(default_value))
-        .ttl(stand.ttl)
-        .mode(stand.mode())
-        .takeover_delay(stand.takeover_delay)
-        .start()?;
+    let elector = args.stand.builder(&client, "leadership elect").start()?;
     let mut candidate = Candidate {
         key: args.stand.election,
         once: args.once,
@@ -53,13 +46,6 @@ pub(crate) async fn run(global: &Global, args: Elect, output: Output) -> Result<
         to_stderr(&format!("leadership: {error}"));
     }
     ended.and(stopped)
-}
-
-/// `HOSTNAME:PID`: tells one process from another without asking anybody.
-pub(crate) fn default_value() -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let host = if host.trim().is_empty() { "localhost" } else { host.trim() };
-    format!("{host}:{}", std::process::id())
 }
 
 enum Never {}
@@ -190,12 +176,5 @@ fn won_or_closed(term: CoreResult<Option<Term>>) -> Result<Term, Failure> {
 fn complain(released: CoreResult<()>) {
     if let Err(error) = released {
         to_stderr(&format!("leadership: {error}"));
-    }
-}
-
-impl Stand {
-    /// The kind of election.
-    pub(crate) fn mode(&self) -> Mode {
-        if self.queue { Mode::Queue } else { Mode::SingleKey }
     }
 }

@@ -116,7 +116,7 @@ impl Wrapper {
             output: Output::on_stderr(global.json),
             connection,
             client,
-            value: args.elect.value.clone().unwrap_or_else(crate::elect::default_value),
+            value: args.elect.value(),
             signals,
             children,
             checked: Checked::default(),
@@ -197,12 +197,10 @@ impl Wrapper {
 
     fn elector(&self) -> Result<Elector, Failure> {
         let (args, Margins { margin, grace }) = (&self.args, self.margins);
-        let mut builder = Elector::builder(&self.client, args.elect.election.as_str())
-            .purpose("leadership run")
+        let mut builder = args
+            .elect
+            .builder(&self.client, "leadership run")
             .value(self.value.as_str())
-            .ttl(args.elect.ttl)
-            .mode(args.elect.mode())
-            .takeover_delay(args.elect.takeover_delay)
             .step_down_margin(margin + grace)
             // The guardian kills at the end of the stop timeout; then the term is let go of.
             .drain_timeout(args.stop_timeout + args.hook_timeout + Duration::from_secs(1));

@@ -292,3 +292,36 @@ fn help_shows_examples_and_exit_codes() {
     let elect = run(&["elect", "--help"]);
     assert!(!text(&elect.stdout).contains("demo-write"), "what serves the demo alone is not for users");
 }
+
+#[test]
+fn with_stdin_it_ends_in_order_with_its_input() {
+    let server = Server::start();
+    let mut command = server.command(&["elect", "k", "--stdin", "--json"]);
+    let (input, others_end) = std::io::pipe().unwrap();
+    command.stdin(input);
+    let mut elect = Running::start(command);
+    elect.line_with("elected");
+    drop(others_end);
+    assert_eq!(elect.event("lost")["reason"], "resigned");
+    elect.event("stopped");
+    assert_eq!(elect.ended().0.code(), Some(0));
+}
+
+#[test]
+fn candidates_of_higher_priority_come_first() {
+    let server = Server::start();
+    let leader = server.start_command(&["elect", "k", "--value", "leader", "--json"]);
+    leader.line_with("elected");
+    let stand = |value: &str, priority: &str| {
+        let one = server.start_command(&["elect", "k", "--priority", priority, "--value", value, "--json"]);
+        let until = std::time::Instant::now() + LIMIT;
+        while !text(&server.run(&["--json", "participants", "k"]).stdout).contains(&format!("\"value\":\"{value}\"")) {
+            assert!(std::time::Instant::now() < until, "{value} stands");
+        }
+        one
+    };
+    let _all = [stand("low", "-1"), stand("high", "7"), stand("middle", "0")];
+    let listed = server.run(&["participants", "k"]);
+    let values: Vec<_> = text(&listed.stdout).lines().skip(1).filter_map(|line| line.split_whitespace().nth(1)).collect();
+    assert_eq!(values, ["leader", "high", "middle", "low"]);
+}
