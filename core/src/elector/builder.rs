@@ -223,6 +223,9 @@ impl ElectorBuilder {
             Mode::SingleKey => None,
             Mode::Queue => {
                 protocol::check_queue_prefix("key", &key)?;
+                if options.priority != 0 {
+                    return Err(Error::invalid("priority", "a queue knows none: first come, first served"));
+                }
                 Some(Arc::new(queue::Shared::new(&client, key.as_slice().into(), leadership.clone())))
             }
         };

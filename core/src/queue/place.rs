@@ -165,7 +165,7 @@ impl Place {
             let proven = match proof.take() {
                 Some(proof) => proof,
                 None => {
-                    let look = self.look(&guard).await?;
+                    let look = self.look_while_mine(&lease, &guard, &holding, &mut level).await?;
                     if !look.view.is_first(&guard) {
                         return Err(self.lost(&guard, &look.view));
                     }
@@ -269,6 +269,24 @@ impl Place {
         })
     }
 
+    /// [`look`](Self::look), again and again while etcd is away: the place is kept as long as the lease lives.
+    async fn look_while_mine(
+        &self,
+        lease: &LeaseShared,
+        guard: &Guard,
+        holding: &Holding,
+        level: &mut Reader<Level>,
+    ) -> Result<Look> {
+        loop {
+            match self.look(guard).await {
+                Err(error) if error.is_retriable() => log::debug!("{error}"),
+                done => return done,
+            }
+            self.still_mine(lease, holding, &level.look().clone())?;
+            tokio::time::sleep(Duration::from_millis(100 + self.io.etcd.random(200))).await;
+        }
+    }
+
     fn lost(&self, guard: &Guard, view: &QueueView) -> Error {
         log::debug!("{}: the own place in the queue is gone", show(&guard.key));
         Error::NotElected {
@@ -288,17 +306,7 @@ impl Place {
     ) -> Result<(Look, bool)> {
         let mut deleted = None;
         loop {
-            let look = match self.look(guard).await {
-                Ok(look) => look,
-                // etcd is away: the place is kept as long as the lease lives.
-                Err(error) if error.is_retriable() => {
-                    self.still_mine(lease, holding, &level.look().clone())?;
-                    log::debug!("{error}");
-                    tokio::time::sleep(Duration::from_millis(100 + self.io.etcd.random(200))).await;
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
+            let look = self.look_while_mine(lease, guard, holding, level).await?;
             if look.view.is_first(guard) {
                 let resigned = protocol::leads_at_once(look.view.mark.as_ref(), deleted);
                 return Ok((look, resigned));

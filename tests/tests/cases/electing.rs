@@ -2,12 +2,12 @@
 //! Owns what an elector promises its user; the campaign inside it is `campaign`'s, the take-over `takeover`'s.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
 use etcd_client::proto::PbKeyValue;
 use leadership_core::{Elector, ElectorBuilder, ElectorEvent, ElectorState, Error, Mode, Op, Reason, Term};
-use leadership_testkit::Method;
+use leadership_testkit::{Method, Target};
 use leadership_tests::both_worlds;
 use leadership_tests::etcd::Version;
 use leadership_tests::world::{Peer, World, live, simulated};
@@ -342,6 +342,46 @@ async fn closed_in_each_state(world: &World, mode: Mode) {
 
 both_kinds!(closed_in_each_state, case_35_closed_in_each_state, case_35_queue_closed_in_each_state, case_35_elector_live on V3_7);
 
+/// Cases 35 and 38: closed twice, with a resign, a proclaim and a guarded write in flight: each ends, and nothing is left.
+/// And what is left of an old term concerns the next one in nothing.
+async fn closed_with_calls_in_flight(world: &World, mode: Mode) {
+    let peer = world.peer(1);
+    let first = builder(&peer, mode, "one").cool_down(Duration::ZERO).start().unwrap();
+    let old = next(&first).await;
+    take_away(world, mode).await;
+    old.lost().await;
+    let term = next(&first).await;
+    assert!(matches!(old.put("state", "old").await, Err(Error::NotLeader { .. })));
+    assert!(matches!(old.proclaim("old").await, Err(Error::NotLeader { .. })));
+    drop(old.let_go());
+    drop(old);
+    world.pass(TTL).await;
+    assert!(term.is_valid() && first.current().is_some_and(|now| now.token() == term.token()));
+    let held_back = peer.faults.hold(Target::txn_putting("state"), 1);
+    let view = term.handle();
+    let work = async {
+        held_back.reached().await;
+        term.lost().await;
+        held_back.release();
+        world.pass(Duration::from_millis(100)).await;
+        drop(term);
+    };
+    let calls = async {
+        held_back.reached().await;
+        tokio::join!(first.close(), first.close(), first.resign(), first.proclaim("two"))
+    };
+    let (wrote, (closed, again, resigned, proclaimed), ()) = tokio::join!(view.put("state", "new"), calls, work);
+    assert_eq!(wrote, Ok(()), "drained: it still had the authority");
+    assert_eq!((closed, again), (Ok(()), Ok(())));
+    assert!(resigned.is_ok() || resigned == Err(Error::Closed), "{resigned:?}");
+    assert!(proclaimed.is_ok() || matches!(proclaimed, Err(Error::Closed | Error::NotLeader { .. })), "{proclaimed:?}");
+    assert_eq!(first.close().await, Ok(()));
+    assert!(value_of(world, mode).await.is_none());
+    world.until("nothing is left", async || world.leases().await.is_empty()).await;
+}
+
+both_kinds!(closed_with_calls_in_flight, case_35_closed_with_calls_in_flight, case_35_queue_closed_with_calls_in_flight, case_38_calls_in_flight_live on V3_7);
+
 /// What passes is waited for: etcd away at the start, and in the middle of a term.
 async fn etcd_comes_and_goes(world: &World, mode: Mode) {
     let peer = world.peer(1);
@@ -390,6 +430,36 @@ both_kinds!(a_body_for_each_term, s9_a_body_for_each_term, s9_queue_a_body_for_e
 const WELL: u8 = 0;
 const ILL: u8 = 1;
 const HANGS: u8 = 2;
+
+/// Case 21 on a lease that others share: they go on; the term of the one that is ill ends with the deadline it had then.
+async fn a_health_check_that_fails_on_a_shared_lease(world: &World) {
+    let peer = world.peer(1);
+    let lease = peer.client.shared_lease(TTL).unwrap();
+    let other = builder(&peer, Mode::SingleKey, "other").lease(&lease).start().unwrap();
+    let well = Arc::new(AtomicBool::new(true));
+    let asked = well.clone();
+    let ill = Elector::builder(&peer.client, "ill")
+        .mode(Mode::Queue)
+        .lease(&lease)
+        .health_age(Duration::from_millis(400))
+        .health_check(move || if asked.load(Ordering::Acquire) { Ok(()) } else { Err("ill".to_owned()) })
+        .start()
+        .unwrap();
+    let (sound, term) = (next(&other).await, next(&ill).await);
+    well.store(false, Ordering::Release);
+    let reason = tokio::time::timeout(Duration::from_secs(2), term.lost()).await.expect("lost in time");
+    assert_eq!(reason, Reason::Unhealthy);
+    world.until_within(TTL, "not extended, though the lease is", async || !term.is_valid()).await;
+    world.until("its place is left", async || world.keys("ill/").await.is_empty()).await;
+    world.pass(TTL).await;
+    assert!(sound.is_valid());
+    assert_eq!(world.leases().await, [lease.id().unwrap()]);
+}
+
+#[test]
+fn case_21_a_health_check_on_a_shared_lease_live() {
+    live(Version::V3_7, |world| Box::pin(a_health_check_that_fails_on_a_shared_lease(world)));
+}
 
 /// Case 21: a check that fails, or never ends, costs the leadership; while it does, nobody campaigns here.
 async fn a_health_check_that_fails_or_hangs(world: &World) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use etcd_client::proto::{PbDeleteRequest, PbLeaseGrantRequest, PbTxnOpRequest};
 use leadership_core::{
-    CampaignOptions, Election, Elector, ElectorBuilder, ElectorEvent, ElectorState, Error, Mode, Op, Operator, Participant, Reason, Successor, Term,
+    CampaignOptions, Election, Elector, ElectorBuilder, ElectorEvent, ElectorState, Error, Mode, Observed, Op, Operator, Participant, Reason, Successor, Term,
 };
 use leadership_testkit::{Access, Lost, Method, Target};
 use leadership_tests::both_worlds;
@@ -379,6 +379,61 @@ fn s15_a_role_with_the_candidates_keys_alone_leads() {
             term.resign().await.unwrap();
             assert!(waiting.await.unwrap().unwrap().unwrap().is_valid());
             assert!(began.elapsed() >= DELAY * 99 / 100, "no mark: {:?}", began.elapsed());
+            let mut denied = Election::new(&two.client, "z").unwrap().observe().unwrap();
+            match denied.next().await {
+                Some(Observed::Stopped(Some(Error::PermissionDenied { message }))) => assert!(message.contains("z/"), "{message}"),
+                other => panic!("{other:?}"),
+            }
+            assert_eq!(denied.next().await, None, "once, and why");
+        })
+    });
+}
+
+/// etcd is away for longer than a call may take when the delay ends: the place is kept as long as its lease lives.
+#[test]
+fn s8_a_place_outlives_an_outage_at_the_end_of_its_delay() {
+    simulated(|world| {
+        Box::pin(async move {
+            let (one, two) = (world.peer(1), world.peer(2));
+            let first = elector(&one, "one");
+            let second = builder(&two, "two").ttl(Duration::from_secs(10)).start().unwrap();
+            let term = next(&first).await;
+            let waiting = tokio::task::spawn_local(second.next_term());
+            stands(world, &one, &["one", "two"]).await;
+            let place = line(&one).await[1].revision;
+            world.revoke(term.lease_id()).await;
+            world.until("it waits", async || second.state() == ElectorState::Delayed).await;
+            two.faults.refuse(Method::Txn, u64::MAX);
+            world.pass(Duration::from_secs(4)).await;
+            two.faults.heal();
+            let term = waiting.await.unwrap().unwrap().unwrap();
+            assert_eq!(term.token(), place, "not joined for again");
+        })
+    });
+}
+
+/// Case 35: closed while it is first in line and waits its delay: nothing is left, and the next one follows.
+#[test]
+fn case_35_closed_in_the_takeover_delay() {
+    simulated(|world| {
+        Box::pin(async move {
+            let (one, two, three) = (world.peer(1), world.peer(2), world.peer(3));
+            let electors = [elector(&one, "one"), elector(&two, "two"), elector(&three, "three")];
+            let term = next(&electors[0]).await;
+            let second = tokio::task::spawn_local(electors[1].next_term());
+            stands(world, &one, &["one", "two"]).await;
+            let third = tokio::task::spawn_local(electors[2].next_term());
+            stands(world, &one, &["one", "two", "three"]).await;
+            world.revoke(term.lease_id()).await;
+            electors[0].close().await.unwrap();
+            world.until("it waits", async || electors[1].state() == ElectorState::Delayed).await;
+            let began = Instant::now();
+            electors[1].close().await.unwrap();
+            assert!(second.await.unwrap().unwrap().is_none());
+            let term = third.await.unwrap().unwrap().unwrap();
+            assert!(began.elapsed() >= DELAY * 99 / 100, "it never led: no mark of its shortens the delay");
+            assert_eq!((values(&one).await, term.value()), (vec!["three".to_owned()], b"three".as_slice()));
+            assert_eq!(world.leases().await.len(), 1);
         })
     });
 }
@@ -396,6 +451,7 @@ fn s13_what_a_queue_cannot_do_is_refused() {
                 ("ttl", builder(&peer, "").ttl(Duration::ZERO).start()),
                 ("value", Elector::builder(&peer.client, "q").mode(Mode::Queue).value(vec![0; 2 << 20]).start()),
                 ("step_down_margin", builder(&peer, "").step_down_margin(TTL).start()),
+                ("priority", builder(&peer, "").priority(1).start()),
             ];
             for (name, outcome) in refused {
                 match outcome {
