@@ -222,9 +222,7 @@ impl Client {
         let builder = crate::elector_options::builder(self, key, value.as_ref(), options)?;
         let term = wait(py, builder.lead(), convert::timeout(timeout.as_ref())?)?;
         let term = in_time(py, term, || format!("campaign for {key}"))?;
-        let (owned, term) = OwnedTerm::new(py, term)?;
-        self.holders.took(crate::elector::number(), &term);
-        Ok(owned)
+        OwnedTerm::taken(py, term, &self.holders, crate::elector::number())
     }
 
     /// The election of the queue kind under `prefix`: candidates wait in line, as those of etcd's own clients do. Nothing

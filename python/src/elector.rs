@@ -23,8 +23,8 @@ use crate::wait::wait;
 /// off, campaigns again. Made by `client.elector`. Usable from any thread.
 ///
 /// An iterator of terms: `for term in elector`. As a context manager it is closed at the end. Asking for the next term,
-/// resigning and closing first end the term that the same thread took of it before; one that another thread holds is
-/// drained.
+/// resigning and closing first end the term that the same thread took of it (or entered) before; one that another thread
+/// holds is drained.
 #[pyclass(frozen, module = "leadership")]
 #[derive(Debug)]
 pub(crate) struct Elector {
@@ -58,9 +58,7 @@ impl Elector {
         let term = wait(py, elector.next_term(), timeout)?;
         let term = in_time(py, term, || format!("next term of {}", show(elector.key())))?;
         let Some(term) = term else { return Ok(None) };
-        let (owned, term) = OwnedTerm::new(py, term)?;
-        self.client.get().holders().took(self.number, &term);
-        Ok(Some(owned))
+        OwnedTerm::taken(py, term, self.client.get().holders(), self.number).map(Some)
     }
 }
 

@@ -1,5 +1,5 @@
 //! Which thread holds which term. Owns the rule of a language that has scopes but no timely destructors: who asks for the
-//! next term, resigns or closes has done with the term it took before. What letting go means is the core's.
+//! next term, resigns or closes has done with the term it took, or entered, before. What letting go means is the core's.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::ThreadId;
@@ -14,8 +14,8 @@ struct Held {
 }
 
 /// The terms that the electors of one client have handed out. Nothing of it is called in a forked child.
-#[derive(Debug, Default)]
-pub(crate) struct Holders(Mutex<Vec<Held>>);
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Holders(Arc<Mutex<Vec<Held>>>);
 
 impl Holders {
     fn held(&self) -> MutexGuard<'_, Vec<Held>> {
@@ -24,10 +24,12 @@ impl Holders {
         held
     }
 
-    /// This thread has taken a term.
+    /// This thread has taken a term, of an elector or from another thread.
     pub(crate) fn took(&self, elector: u64, term: &Arc<core::Term>) {
-        let thread = std::thread::current().id();
-        self.held().push(Held { thread, elector, term: Arc::downgrade(term) });
+        let (thread, term) = (std::thread::current().id(), Arc::downgrade(term));
+        let mut held = self.held();
+        held.retain(|held| !held.term.ptr_eq(&term));
+        held.push(Held { thread, elector, term });
     }
 
     /// The terms that this thread took and has not let go of, of one elector or of all.

@@ -53,7 +53,7 @@ impl Election {
         let election = self.core()?;
         let term = wait(py, election.campaign(options), convert::timeout(timeout.as_ref())?)?;
         let term = in_time(py, term, || format!("campaign in the queue of {}", show(election.prefix())))?;
-        Ok(OwnedTerm::new(py, term)?.0)
+        OwnedTerm::alone(py, term)
     }
 
     /// Who leads, read linearizably; None if the queue is empty.

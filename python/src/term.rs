@@ -9,6 +9,7 @@ use pyo3::types::PyBytes;
 
 use crate::convert::{self, show};
 use crate::error::in_time;
+use crate::holders::Holders;
 use crate::txn::Txn;
 use crate::unlocked::Unlocked;
 use crate::wait::wait;
@@ -134,19 +135,38 @@ impl Term {
 /// from any thread.
 ///
 /// Letting go of it resigns: `resign()`, the end of a `with` block (which waits for it), or dropping it (which does not).
+/// It is the thread's that took it of an elector, or that entered its block last.
 #[pyclass(frozen, extends = Term, module = "leadership")]
 #[derive(Debug)]
 pub(crate) struct OwnedTerm {
     term: Unlocked<Arc<core::Term>>,
+    holders: Option<(Holders, u64)>,
 }
 
 impl OwnedTerm {
-    /// The object, and the term for whoever is to end it when its holder has forgotten to.
-    pub(crate) fn new(py: Python<'_>, term: core::Term) -> PyResult<(Py<OwnedTerm>, Arc<core::Term>)> {
+    /// Of no elector.
+    pub(crate) fn alone(py: Python<'_>, term: core::Term) -> PyResult<Py<OwnedTerm>> {
+        OwnedTerm::new(py, term, None)
+    }
+
+    /// Of the elector with this number: the calling thread has taken it.
+    pub(crate) fn taken(py: Python<'_>, term: core::Term, holders: &Holders, elector: u64) -> PyResult<Py<OwnedTerm>> {
+        let owned = OwnedTerm::new(py, term, Some((holders.clone(), elector)))?;
+        owned.get().take();
+        Ok(owned)
+    }
+
+    fn new(py: Python<'_>, term: core::Term, holders: Option<(Holders, u64)>) -> PyResult<Py<OwnedTerm>> {
         let view = Term::new(term.handle());
-        let term = Arc::new(term);
-        let owned = PyClassInitializer::from(view).add_subclass(OwnedTerm { term: Unlocked::new(term.clone()) });
-        Ok((Py::new(py, owned)?, term))
+        let owned = OwnedTerm { term: Unlocked::new(Arc::new(term)), holders };
+        Py::new(py, PyClassInitializer::from(view).add_subclass(owned))
+    }
+
+    /// From now on it is the calling thread's.
+    fn take(&self) {
+        if let (Some(term), Some((holders, elector))) = (self.term.get(), &self.holders) {
+            holders.took(*elector, term);
+        }
     }
 
     fn core(&self) -> PyResult<&core::Term> {
@@ -163,8 +183,11 @@ impl OwnedTerm {
         in_time(py, resigned, || "resign".to_owned())
     }
 
-    fn __enter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
-        slf
+    fn __enter__(slf: PyRef<'_, Self>) -> PyResult<PyRef<'_, Self>> {
+        if slf.core()?.lost_reason() != Some(core::Reason::Forked) {
+            slf.take();
+        }
+        Ok(slf)
     }
 
     #[pyo3(signature = (exception=None, *_more))]

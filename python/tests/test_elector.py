@@ -22,7 +22,7 @@ class Background:
 
     def __init__(self, work: Callable[[], Any]) -> None:
         self.outcome: Any = None
-        self.thread = threading.Thread(target=self.run, args=(work,))
+        self.thread = threading.Thread(target=self.run, args=(work,), daemon=True)
         self.thread.start()
 
     def run(self, work: Callable[[], Any]) -> None:
@@ -41,6 +41,10 @@ class Background:
 
 def test_a_loop_over_terms(endpoint: str) -> None:
     """Taking the next term ends the one before, each has a larger token, and leaving the block leaves nothing."""
+    Background(lambda: loop_over_terms(endpoint)).result(30)
+
+
+def loop_over_terms(endpoint: str) -> None:
     key = f"loop/{uuid.uuid4()}"
     with leadership.connect(endpoint) as client, leadership.connect(endpoint) as other:
         with client.elector(key, value=b"a\xff", ttl=5, cool_down=0) as elector:
@@ -123,8 +127,11 @@ def test_each_term_goes_to_one_thread(client: leadership.Client) -> None:
         assert term.valid
         term.resign()
         taken = waits.result()
-        with taken:  # whose thread has ended: nobody else would let go of it for us
-            assert taken.valid and taken.token > term.token
+        assert taken.valid and taken.token > term.token
+        with taken:  # whose thread has ended: from now on it is this one's
+            before = time.monotonic()
+            elector.close()
+            assert time.monotonic() - before < 5 and not taken.valid
 
 
 def test_work_of_another_thread_is_drained(client: leadership.Client, server: leadership.testing.Server) -> None:
@@ -157,7 +164,7 @@ def test_a_thread_does_not_drain_its_own_term(
     way: str, client: leadership.Client, server: leadership.testing.Server
 ) -> None:
     """Nobody but itself could end the work that would be waited for, so it would wait for the whole drain timeout."""
-    elector = client.elector("k", drain_timeout=60)
+    elector = client.elector("k", drain_timeout=20)
     term = elector.next_term()
     assert term is not None
     before = time.monotonic()
@@ -202,8 +209,10 @@ def test_one_shot(client: leadership.Client, server: leadership.testing.Server) 
     with pytest.raises(leadership.InvalidArgument) as refused:
         client.lead("k", ttl=0)
     assert refused.value.argument == "ttl"
-    with client.lead("k", drain_timeout=60) as term:
+    with client.lead("k", drain_timeout=20) as term:
+        before = time.monotonic()
         client.close()
+        assert time.monotonic() - before < 5
         assert server.get("k") is None and not term.valid
 
 

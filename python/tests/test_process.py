@@ -163,7 +163,9 @@ def watches():
 
 
 # An elector that leads: its term is the main thread's, or that of a thread which works on until it is told to stop.
-LEADS = "elector = client.elector('k2', ttl=60, health_check=lambda: time.sleep(0.001)); term = elector.next_term()\n"
+LEADS = "elector = client.elector('k2', ttl=60); term = elector.next_term()\n"
+# Its health check computes nearly all of the time, and so does when the interpreter ends.
+CHECKED = "check = lambda: sum(range(200000)); " + LEADS.replace("ttl=60", "ttl=60, health_check=check, health_age=0.02")
 LOOPS = """
 leads = threading.Event()
 def loops():
@@ -185,6 +187,7 @@ def loops():
         "del lead, client",
         "sys.modules['keep'] = lead",
         LEADS,
+        CHECKED,
         LEADS + "del elector, term",
         LEADS + "sys.modules['keep'] = term",
         LOOPS + "threading.Thread(target=loops).start(); leads.wait()",

@@ -76,4 +76,12 @@ def test_an_elector_in_a_queue(client: leadership.Client, server: leadership.tes
         with waits.result() as term:
             assert term.token > held.token and elector.is_leader
             assert server.get(f"q/{term.lease_id:x}") == b"two"
+            waits = Background(lambda: election.campaign("three"))
+            until(lambda: len(elector.participants()) == 2, "it stands in line")
+            with pytest.raises(leadership.InvalidArgument) as refused:
+                elector.transfer("nobody")
+            assert refused.value.argument == "to" and elector.is_leader
+            elector.transfer()
+        with waits.result() as next_in_line:
+            assert next_in_line.valid and not elector.is_leader
     until(lambda: election.participants() == [], "it has left")

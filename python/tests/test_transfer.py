@@ -80,7 +80,7 @@ def test_participants_and_hand_overs(three: list[Candidate], server: leadership.
 
 def test_a_holder_hands_over_what_it_holds_itself(client: leadership.Client, server: leadership.testing.Server) -> None:
     """It waits for the hand-over, so it has done with the term: no drain, and the successor leads at once."""
-    with client.elector("k", "a", drain_timeout=60) as elector:
+    with client.elector("k", "a", drain_timeout=20) as elector:
         term = elector.next_term()
         assert term is not None
         assert elector.transfer().value == b"a" and term.valid, "nobody else stands"
