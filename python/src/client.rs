@@ -10,9 +10,9 @@ use pyo3::types::{PyBytes, PyDict};
 
 use crate::convert::{self, show};
 use crate::elector::Elector;
+use crate::ending;
 use crate::error::{checked, in_time};
 use crate::events::Callbacks;
-use crate::health::Checks;
 use crate::holders::Holders;
 use crate::lead::Leadership;
 use crate::lease::{Lease, SharedLease};
@@ -32,7 +32,6 @@ pub(crate) struct Client {
     inner: Unlocked<core::Client>,
     callbacks: Callbacks,
     holders: Holders,
-    checks: Checks,
     endpoints: Vec<String>,
 }
 
@@ -47,10 +46,6 @@ impl Client {
 
     pub(crate) fn holders(&self) -> &Holders {
         &self.holders
-    }
-
-    pub(crate) fn checks(&self) -> &Checks {
-        &self.checks
     }
 }
 
@@ -134,7 +129,6 @@ impl Client {
             inner: Unlocked::new(checked(py, core::Client::with_options(options))?),
             callbacks: Callbacks::default(),
             holders: Holders::default(),
-            checks: Checks::default(),
             endpoints,
         })
     }
@@ -315,8 +309,8 @@ impl Client {
     }
 }
 
-/// Closes all of them within `timeout` seconds in all, callbacks and health checks included; half of that is for threads
-/// to finish what they do under a term. What is not done by then goes on in the background, for as long as there is a
+/// Closes all of them within `timeout` seconds in all, and then no thread of the library calls Python any more; half of
+/// that is for threads to finish what they do under a term. What is not done by then goes on in the background, for as long as there is a
 /// process.
 #[pyfunction]
 pub(crate) fn close_all(py: Python<'_>, clients: Vec<Bound<'_, Client>>, timeout: f64) -> PyResult<()> {
@@ -328,7 +322,7 @@ pub(crate) fn close_all(py: Python<'_>, clients: Vec<Bound<'_, Client>>, timeout
     let all = async {
         join_all(clients.iter().filter_map(|client| client.core().ok()).map(|client| client.close_within(timeout / 2))).await;
         join_all(clients.iter().map(|client| client.callbacks.ended())).await;
-        join_all(clients.iter().map(|client| client.checks.quiet())).await;
+        ending::quiet().await;
     };
     wait(py, all, Some(timeout))?;
     for client in clients {

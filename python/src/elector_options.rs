@@ -8,6 +8,7 @@ use pyo3::types::PyDict;
 
 use crate::client::Client;
 use crate::convert;
+use crate::health;
 use crate::lease::SharedLease;
 
 /// Every option; None for one of them is as if it were not given.
@@ -45,18 +46,13 @@ pub(crate) fn builder(
             return Err(PyTypeError::new_err(why));
         }
         if !given.is_none() {
-            builder = option(client, builder, &name, &given)?;
+            builder = option(builder, &name, &given)?;
         }
     }
     Ok(builder)
 }
 
-fn option(
-    client: &Client,
-    builder: core::ElectorBuilder,
-    name: &str,
-    given: &Bound<'_, PyAny>,
-) -> PyResult<core::ElectorBuilder> {
+fn option(builder: core::ElectorBuilder, name: &str, given: &Bound<'_, PyAny>) -> PyResult<core::ElectorBuilder> {
     let wrong = |what: &str| PyTypeError::new_err(format!("{name}: {what} expected"));
     let seconds = || convert::duration(name, given);
     Ok(match name {
@@ -70,7 +66,7 @@ fn option(
         "warm" => builder.warm(given.extract().map_err(|_| wrong("bool"))?),
         "ttl" => builder.ttl(seconds()?),
         "purpose" => builder.purpose(given.extract::<String>().map_err(|_| wrong("str"))?),
-        "health_check" if given.is_callable() => builder.health_check(client.checks().check(given.clone().unbind())),
+        "health_check" if given.is_callable() => builder.health_check(health::check(given.clone().unbind())),
         "health_check" => return Err(wrong("a callable")),
         "health_age" => builder.health_age(seconds()?),
         "drain_timeout" => builder.drain_timeout(seconds()?),

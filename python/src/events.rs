@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::client::{Client, Leader};
 use crate::convert;
+use crate::ending;
 use crate::error::{checked, raise};
 use crate::pulled::{Pulled, Source};
 use crate::term::Term;
@@ -32,16 +33,20 @@ impl Callbacks {
         let task = async move {
             while let Some(event) = events.next().await {
                 // Nobody can be called any more once the interpreter ends.
+                let Some(inside) = ending::enter() else { break };
                 if Python::try_attach(|py| call(py, &callback, event.into())).is_none() {
                     break;
                 }
+                drop(inside);
                 if process != std::process::id() {
                     std::future::pending::<()>().await; // it forked: what comes next is told to the parent
                 }
             }
             let mut callback = Some(callback);
-            let _ = Python::try_attach(|_| drop(callback.take()));
+            let inside = ending::enter();
+            let _ = inside.as_ref().and_then(|_| Python::try_attach(|_| drop(callback.take())));
             std::mem::forget(callback);
+            drop(inside);
             drop(telling);
         };
         checked(py, self.0.spawn(task))?;

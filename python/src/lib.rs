@@ -5,6 +5,7 @@ mod client;
 mod convert;
 mod elector;
 mod elector_options;
+mod ending;
 mod error;
 mod events;
 mod health;

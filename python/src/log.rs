@@ -8,6 +8,8 @@ use arc_swap::ArcSwapOption;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use pyo3::prelude::*;
 
+use crate::ending;
+
 /// The logger's name.
 const NAME: &str = "leadership";
 /// How many records may wait for the interpreter; what comes on top is not told.
@@ -84,6 +86,7 @@ fn number(level: Level) -> i64 {
 
 fn run(lines: &Receiver<Line>) {
     while let Ok(line) = lines.recv() {
+        let Some(_inside) = ending::enter() else { return };
         let told = Python::try_attach(|py| {
             let told = logger(py).and_then(|logger| {
                 logger.call_method1("log", (number(line.level), "%s", line.message.as_str()))?;

@@ -164,8 +164,17 @@ def watches():
 
 # An elector that leads: its term is the main thread's, or that of a thread which works on until it is told to stop.
 LEADS = "elector = client.elector('k2', ttl=60); term = elector.next_term()\n"
-# Its health check computes nearly all of the time, and so does when the interpreter ends.
-CHECKED = "check = lambda: sum(range(200000)); " + LEADS.replace("ttl=60", "ttl=60, health_check=check, health_age=0.02")
+# Health checks that compute nearly all of the time, and so they do when the interpreter ends: a thread that were in the
+# middle of one then would end the process with a fatal error.
+CHECKED = """
+check = lambda: all(number >= 0 for number in range(1_000_000))
+many = [client.elector(f'many{number}', ttl=60, health_check=check, health_age=0.1) for number in range(4)]
+for one in many:
+    try:
+        one.next_term(0.1)
+    except leadership.Timeout:
+        pass
+"""
 LOOPS = """
 leads = threading.Event()
 def loops():
