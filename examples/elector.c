@@ -39,7 +39,7 @@ int main(int argc, char **argv) {
     pthread_t closing;
     int rc = 0, waits = 0;
 
-    /* Before the library starts its threads, which must not be the ones to be interrupted. */
+    /* In this thread and those it starts: the one below waits for them. */
     sigemptyset(&ends);
     sigaddset(&ends, SIGTERM);
     sigaddset(&ends, SIGINT);

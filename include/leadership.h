@@ -215,6 +215,15 @@
 // Keys were read.
 #define LEADERSHIP_REPLY_GET 3
 
+// The candidate with this value; of several with the same, the first in the order of turns.
+#define LEADERSHIP_SUCCESSOR_NAMED 1
+
+// Any candidate.
+#define LEADERSHIP_SUCCESSOR_RANDOM 2
+
+// The candidate of the highest priority; of equal ones, who registered first. In a queue: the next in line.
+#define LEADERSHIP_SUCCESSOR_HIGHEST 3
+
 // The timeout that never comes.
 #define LEADERSHIP_FOREVER 18446744073709551615ull
 
@@ -284,10 +293,19 @@ typedef struct leadership_lease leadership_lease;
 // client's one watch stream. Any thread.
 typedef struct leadership_observer leadership_observer;
 
+// An operator's view of one single-key election, and hand on it: for tools and people, not for candidates. Nothing needs
+// the holder's consent; whatever is done is guarded by the term that was seen when the call began, and marked as an
+// operator's word, so that the next leader waits its takeover delay. Any thread.
+//
+// Without `wait` the operator vouches that the deposed leader stops in time: it hears of it within milliseconds if it is
+// well, and no later than its own deadline if it is not; a successor may lead before that. With `wait` the operator takes
+// the key first and waits as long as the old lease was granted for: no two terms overlap, and nobody leads meanwhile.
+typedef struct leadership_operator leadership_operator;
+
 // Options of a leadership_handle. Limits are checked by leadership_new, which copies them.
 typedef struct leadership_options leadership_options;
 
-// One of them; borrowed. Any thread.
+// One of them. Borrowed, but for the one that a transfer gives, which is the caller's. Any thread.
 typedef struct leadership_participant leadership_participant;
 
 // Everybody who took part in an election when it was read, in the order of their turns, the leader first. Any thread.
@@ -353,11 +371,16 @@ typedef void (*leadership_log_callback)(void *user_data,
                                         const char *target,
                                         const char *message);
 
+// Completion of a transfer. Exactly one of error and participant is not NULL, and it is the callback's to free.
+typedef void (*leadership_transfer_done)(void *user_data,
+                                         leadership_error *error,
+                                         leadership_participant *participant);
+
+// Completion of what answers yes or no: error is NULL or the callback's to free, and then `yes` is false.
+typedef void (*leadership_bool_done)(void *user_data, leadership_error *error, bool yes);
+
 // Completion of leadership_term_wait_lost_start: error is NULL or the callback's to free; reason as there.
 typedef void (*leadership_lost_done)(void *user_data, leadership_error *error, uint32_t reason);
-
-// Completion of leadership_term_delete_start: error is NULL or the callback's to free; deleted as there.
-typedef void (*leadership_deleted_done)(void *user_data, leadership_error *error, bool deleted);
 
 // Completion of leadership_txn_commit_start. Exactly one of error and reply is not NULL, and it is the callback's to
 // free.
@@ -471,6 +494,9 @@ void leadership_cancel_free(leadership_cancel *cancel);
 // by a handler of atexit: keys are released then (after a drain of 500 ms at most, for terms that an elector handed out),
 // callbacks are told of the loss, and the end is held up for 2 s at most, whatever etcd does. _exit, a signal's default action and abort close nothing: what is held goes with its lease.
 // The library is never unloaded, dlclose or not.
+//
+// The client's thread takes no signals: they come to the program's own threads, and a connection that breaks under a
+// write raises no SIGPIPE.
 //
 // endpoints: the members of one cluster, comma-separated, each as host:port, http://host:port or https://host:port;
 // NULL only with the options of leadership_client_options_from_environment.
@@ -1020,6 +1046,16 @@ leadership_error *leadership_elector_options_set_mode(leadership_elector_options
 leadership_error *leadership_elector_options_set_lease(leadership_elector_options *options,
                                                        const leadership_shared_lease *lease);
 
+// Candidates of higher priority take a vacant key first (default 0). A lower one yields by a short delay, never more than a
+// quarter of the TTL.
+leadership_error *leadership_elector_options_set_priority(leadership_elector_options *options,
+                                                          int64_t priority);
+
+// Whether to hold a granted, registered lease while another leads (default true): a vacant key is taken in one transaction,
+// and the leader can hand over to this candidate; it costs a renewal every TTL/2.5.
+leadership_error *leadership_elector_options_set_warm(leadership_elector_options *options,
+                                                      bool warm);
+
 // A check that must have succeeded recently for this process to campaign and for its lease to be renewed: a leader
 // whose disk hangs must not stay leader because a healthy thread renews for it. Each elector calls it several times a
 // TTL, on a thread of its own, so it may block: that counts as not succeeding. leadership_elector_close does not wait
@@ -1338,6 +1374,152 @@ leadership_error *leadership_observer_fd(const leadership_observer *observer,
 // Frees the observer and ends its part in the watch stream.
 void leadership_observer_free(leadership_observer *observer);
 
+// For the single-key election of a key. Nothing is sent.
+//
+// key: text. operator_: to be freed with leadership_operator_free. Errors: INVALID_ARGUMENT (key: empty or reserved), CLOSED.
+leadership_error *leadership_operator_new(const leadership_client *client,
+                                          const char *key,
+                                          leadership_operator **operator_);
+
+// The key of the election, borrowed; its length goes to *len (may be NULL). NULL and 0 for NULL.
+const uint8_t *leadership_operator_key(const leadership_operator *operator_, size_t *len);
+
+// Who leads, with its token, read linearizably.
+//
+// leader: NULL if nobody; else to be freed with leadership_leader_free.
+// Errors: UNAVAILABLE, TIMEOUT, CANCELLED, PERMISSION_DENIED, CLOSED.
+leadership_error *leadership_operator_leader(const leadership_operator *operator_,
+                                             uint64_t timeout_ms,
+                                             const leadership_cancel *cancel,
+                                             leadership_leader **leader);
+
+// leadership_operator_leader without waiting: `done` is called once.
+//
+// Errors: INVALID_ARGUMENT (NULL), CLOSED; all others go to `done`.
+leadership_error *leadership_operator_leader_start(const leadership_operator *operator_,
+                                                   const leadership_cancel *cancel,
+                                                   leadership_leader_done done,
+                                                   void *user_data,
+                                                   leadership_drop drop);
+
+// Everybody who takes part: as leadership_elector_participants.
+leadership_error *leadership_operator_participants(const leadership_operator *operator_,
+                                                   uint64_t timeout_ms,
+                                                   const leadership_cancel *cancel,
+                                                   leadership_participants **participants);
+
+// leadership_operator_participants without waiting: `done` is called once.
+//
+// Errors: INVALID_ARGUMENT (NULL), CLOSED; all others go to `done`.
+leadership_error *leadership_operator_participants_start(const leadership_operator *operator_,
+                                                         const leadership_cancel *cancel,
+                                                         leadership_participants_done done,
+                                                         void *user_data,
+                                                         leadership_drop drop);
+
+// Gives the key to a candidate, in one transaction: nobody else can come between.
+//
+// to, value: as in leadership_elector_transfer. participant: who holds the key now, to be freed with
+// leadership_participant_free; if that is who held it before (it was named itself, or nobody else stands), nothing was done.
+// Errors: INVALID_ARGUMENT (to: no such candidate; says who there is), NOT_ELECTED (another leads than was seen: who),
+// UNAVAILABLE (nobody leads; or not applied), OUTCOME_UNKNOWN, TIMEOUT and CANCELLED (with wait the key is let go of, and any
+// candidate may take it), PERMISSION_DENIED, CLOSED.
+leadership_error *leadership_operator_transfer(const leadership_operator *operator_,
+                                               uint32_t to,
+                                               const uint8_t *value,
+                                               size_t value_len,
+                                               bool wait,
+                                               uint64_t timeout_ms,
+                                               const leadership_cancel *cancel,
+                                               leadership_participant **participant);
+
+// leadership_operator_transfer without waiting: `done` is called once.
+//
+// Errors: INVALID_ARGUMENT (NULL, numbers), CLOSED; all others go to `done`.
+leadership_error *leadership_operator_transfer_start(const leadership_operator *operator_,
+                                                     uint32_t to,
+                                                     const uint8_t *value,
+                                                     size_t value_len,
+                                                     bool wait,
+                                                     const leadership_cancel *cancel,
+                                                     leadership_transfer_done done,
+                                                     void *user_data,
+                                                     leadership_drop drop);
+
+// Takes the key from whoever holds it. A key that hangs on no lease (somebody put it there by hand) goes, too.
+//
+// leader: who held it; NULL if nobody did; else to be freed with leadership_leader_free.
+// Errors: NOT_ELECTED (another leads than was seen: who), UNAVAILABLE (not applied), OUTCOME_UNKNOWN, TIMEOUT and CANCELLED
+// (it may have been done all the same), PERMISSION_DENIED, CLOSED.
+leadership_error *leadership_operator_depose(const leadership_operator *operator_,
+                                             bool wait,
+                                             uint64_t timeout_ms,
+                                             const leadership_cancel *cancel,
+                                             leadership_leader **leader);
+
+// leadership_operator_depose without waiting: `done` is called once.
+//
+// Errors: INVALID_ARGUMENT (NULL), CLOSED; all others go to `done`.
+leadership_error *leadership_operator_depose_start(const leadership_operator *operator_,
+                                                   bool wait,
+                                                   const leadership_cancel *cancel,
+                                                   leadership_leader_done done,
+                                                   void *user_data,
+                                                   leadership_drop drop);
+
+// Pauses the election until leadership_operator_unpause: an elector that leads drains and resigns, nobody campaigns.
+// Idempotent.
+//
+// Errors: UNAVAILABLE, TIMEOUT and CANCELLED (it may have been paused all the same), PERMISSION_DENIED, CLOSED.
+leadership_error *leadership_operator_pause(const leadership_operator *operator_,
+                                            uint64_t timeout_ms,
+                                            const leadership_cancel *cancel);
+
+// leadership_operator_pause without waiting: `done` is called once.
+//
+// Errors: INVALID_ARGUMENT (NULL), CLOSED; all others go to `done`.
+leadership_error *leadership_operator_pause_start(const leadership_operator *operator_,
+                                                  const leadership_cancel *cancel,
+                                                  leadership_done done,
+                                                  void *user_data,
+                                                  leadership_drop drop);
+
+// Lets a paused election go on. Idempotent.
+//
+// Errors: as leadership_operator_pause.
+leadership_error *leadership_operator_unpause(const leadership_operator *operator_,
+                                              uint64_t timeout_ms,
+                                              const leadership_cancel *cancel);
+
+// leadership_operator_unpause without waiting: `done` is called once.
+//
+// Errors: INVALID_ARGUMENT (NULL), CLOSED; all others go to `done`.
+leadership_error *leadership_operator_unpause_start(const leadership_operator *operator_,
+                                                    const leadership_cancel *cancel,
+                                                    leadership_done done,
+                                                    void *user_data,
+                                                    leadership_drop drop);
+
+// Is the election paused?
+//
+// Errors: as leadership_operator_leader.
+leadership_error *leadership_operator_is_paused(const leadership_operator *operator_,
+                                                uint64_t timeout_ms,
+                                                const leadership_cancel *cancel,
+                                                bool *paused);
+
+// leadership_operator_is_paused without waiting: `done` is called once.
+//
+// Errors: INVALID_ARGUMENT (NULL), CLOSED; all others go to `done`.
+leadership_error *leadership_operator_is_paused_start(const leadership_operator *operator_,
+                                                      const leadership_cancel *cancel,
+                                                      leadership_bool_done done,
+                                                      void *user_data,
+                                                      leadership_drop drop);
+
+// Frees the operator; what it has begun goes on.
+void leadership_operator_free(leadership_operator *operator_);
+
 // How many there are. 0 for NULL.
 size_t leadership_participants_len(const leadership_participants *participants);
 
@@ -1359,6 +1541,9 @@ int64_t leadership_participant_revision(const leadership_participant *participan
 
 // True for the one that held the election. False for NULL.
 bool leadership_participant_leads(const leadership_participant *participant);
+
+// Frees the one that a transfer gave; one of leadership_participants_at goes with those.
+void leadership_participant_free(leadership_participant *participant);
 
 // Frees them, and all that was borrowed.
 void leadership_participants_free(leadership_participants *participants);
@@ -1533,14 +1718,15 @@ leadership_error *leadership_term_delete(const leadership_term *term,
                                          const leadership_cancel *cancel,
                                          bool *deleted);
 
-// leadership_term_delete without waiting: `done` is called once. The term may be freed meanwhile.
+// leadership_term_delete without waiting: `done` is called once, with whether it was there. The term may be freed
+// meanwhile.
 //
 // Errors: INVALID_ARGUMENT (NULL), CLOSED; all others go to `done`.
 leadership_error *leadership_term_delete_start(const leadership_term *term,
                                                const uint8_t *key,
                                                size_t key_len,
                                                const leadership_cancel *cancel,
-                                               leadership_deleted_done done,
+                                               leadership_bool_done done,
                                                void *user_data,
                                                leadership_drop drop);
 
@@ -1571,6 +1757,54 @@ leadership_error *leadership_term_proclaim_start(const leadership_term *term,
 // value: to be freed with leadership_bytes_free.
 leadership_error *leadership_term_latest_value(const leadership_term *term,
                                                leadership_bytes **value);
+
+// Hands the term over: it is lost at once (LEADERSHIP_REASON_HANDED_OVER), drained, and then the candidate gets the key in
+// the transaction that takes it from this process: there is no instant without a leader. In a queue the next in line
+// follows. From a callback: leadership_elector_transfer_start.
+//
+// to: LEADERSHIP_SUCCESSOR_*. value: of LEADERSHIP_SUCCESSOR_NAMED; ignored for the others.
+// participant: who holds the key now, to be freed with leadership_participant_free. If that is this process (it was named
+// itself, or nobody else stands), nothing was done and the term goes on.
+// Errors: NOT_LEADER without a term; INVALID_ARGUMENT (to: no such candidate, says who there is; the term goes on; also from
+// a callback, which may be what the drain waits for); UNAVAILABLE (the candidate went away, etcd is away; says what became
+// of the key); TIMEOUT, CANCELLED (it goes on in the background); PERMISSION_DENIED, CLOSED.
+leadership_error *leadership_elector_transfer(const leadership_elector *elector,
+                                              uint32_t to,
+                                              const uint8_t *value,
+                                              size_t value_len,
+                                              uint64_t timeout_ms,
+                                              const leadership_cancel *cancel,
+                                              leadership_participant **participant);
+
+// leadership_elector_transfer without waiting: `done` is called once. A cancel ends the wait, not the transfer.
+//
+// Errors: INVALID_ARGUMENT (NULL, numbers), CLOSED; all others go to `done`.
+leadership_error *leadership_elector_transfer_start(const leadership_elector *elector,
+                                                    uint32_t to,
+                                                    const uint8_t *value,
+                                                    size_t value_len,
+                                                    const leadership_cancel *cancel,
+                                                    leadership_transfer_done done,
+                                                    void *user_data,
+                                                    leadership_drop drop);
+
+// Everybody who takes part, read linearizably: the leader first (its priority reads 0), then who is registered.
+//
+// participants: to be freed with leadership_participants_free.
+// Errors: UNAVAILABLE, TIMEOUT, CANCELLED, PERMISSION_DENIED, CLOSED.
+leadership_error *leadership_elector_participants(const leadership_elector *elector,
+                                                  uint64_t timeout_ms,
+                                                  const leadership_cancel *cancel,
+                                                  leadership_participants **participants);
+
+// leadership_elector_participants without waiting: `done` is called once.
+//
+// Errors: INVALID_ARGUMENT (NULL), CLOSED; all others go to `done`.
+leadership_error *leadership_elector_participants_start(const leadership_elector *elector,
+                                                        const leadership_cancel *cancel,
+                                                        leadership_participants_done done,
+                                                        void *user_data,
+                                                        leadership_drop drop);
 
 // An empty transaction, guarded by this term. txn: to be freed with leadership_txn_free.
 leadership_error *leadership_txn_new(const leadership_term *term, leadership_txn **txn);

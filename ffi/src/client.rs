@@ -16,6 +16,7 @@ use crate::error::leadership_error;
 use crate::exit;
 use crate::leader::leadership_leader;
 use crate::panic::{call, value};
+use crate::signals;
 use crate::wait::{Bounds, given, leadership_done, start_closing, start_giving, start_plain};
 
 /// A connection to one etcd cluster, with a thread for all that goes to and from etcd, and a second one once there are
@@ -61,6 +62,9 @@ const NEVER: Duration = Duration::from_secs(10 * 365 * 86_400);
 /// callbacks are told of the loss, and the end is held up for 2 s at most, whatever etcd does. _exit, a signal's default action and abort close nothing: what is held goes with its lease.
 /// The library is never unloaded, dlclose or not.
 ///
+/// The client's thread takes no signals: they come to the program's own threads, and a connection that breaks under a
+/// write raises no SIGPIPE.
+///
 /// endpoints: the members of one cluster, comma-separated, each as host:port, http://host:port or https://host:port;
 /// NULL only with the options of leadership_client_options_from_environment.
 /// options: or NULL for the defaults; copied. client: to be closed, and freed with leadership_client_free.
@@ -81,7 +85,7 @@ pub unsafe extern "C" fn leadership_client_connect(
         };
         let shared = Arc::new(Shared {
             calls: Calls::new(),
-            client: Client::with_options(options)?,
+            client: signals::blocked(|| Client::with_options(options))?,
         });
         exit::remember(&shared);
         made.set(give(leadership_client(shared)));

@@ -420,7 +420,7 @@ pub unsafe extern "C" fn leadership_elector_close_start(
     })
 }
 
-fn not_from_a_callback(why: &str) -> Result<()> {
+pub(crate) fn not_from_a_callback(why: &str) -> Result<()> {
     if Dispatcher::is_current() { Err(invalid("elector", why)) } else { Ok(()) }
 }
 

@@ -181,6 +181,26 @@ pub unsafe extern "C" fn leadership_elector_options_set_lease(
     error
 }
 
+/// Candidates of higher priority take a vacant key first (default 0). A lower one yields by a short delay, never more than a
+/// quarter of the TTL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn leadership_elector_options_set_priority(
+    options: *mut leadership_elector_options,
+    priority: i64,
+) -> *mut leadership_error {
+    set(options, || Ok(move |builder: ElectorBuilder| builder.priority(priority)))
+}
+
+/// Whether to hold a granted, registered lease while another leads (default true): a vacant key is taken in one transaction,
+/// and the leader can hand over to this candidate; it costs a renewal every TTL/2.5.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn leadership_elector_options_set_warm(
+    options: *mut leadership_elector_options,
+    warm: bool,
+) -> *mut leadership_error {
+    set(options, || Ok(move |builder: ElectorBuilder| builder.warm(warm)))
+}
+
 /// Says whether this process is well enough to lead: NULL if so, else what is wrong, as text that stays as it is until
 /// the next call.
 pub type leadership_health_check = Option<unsafe extern "C" fn(user_data: *mut c_void) -> *const c_char>;

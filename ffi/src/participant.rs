@@ -16,9 +16,9 @@ use crate::wait::start_giving;
 #[derive(Debug)]
 pub struct leadership_participants(Vec<leadership_participant>);
 
-/// One of them; borrowed. Any thread.
+/// One of them. Borrowed, but for the one that a transfer gives, which is the caller's. Any thread.
 #[derive(Debug)]
-pub struct leadership_participant(Participant);
+pub struct leadership_participant(pub(crate) Participant);
 
 /// Completion of what reads participants. Exactly one of error and participants is not NULL, and it is the callback's to
 /// free.
@@ -104,6 +104,13 @@ pub unsafe extern "C" fn leadership_participant_revision(participant: *const lea
 pub unsafe extern "C" fn leadership_participant_leads(participant: *const leadership_participant) -> bool {
     // SAFETY: NULL or valid, as C promises.
     unsafe { participant.as_ref() }.is_some_and(|participant| participant.0.leads)
+}
+
+/// Frees the one that a transfer gave; one of leadership_participants_at goes with those.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn leadership_participant_free(participant: *mut leadership_participant) {
+    // SAFETY: NULL or ours and not used again, as C promises.
+    value((), || drop(unsafe { take(participant) }));
 }
 
 /// Frees them, and all that was borrowed.

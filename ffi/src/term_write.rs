@@ -98,11 +98,12 @@ pub unsafe extern "C" fn leadership_term_delete(
     })
 }
 
-/// Completion of leadership_term_delete_start: error is NULL or the callback's to free; deleted as there.
-pub type leadership_deleted_done =
-    Option<unsafe extern "C" fn(user_data: *mut c_void, error: *mut leadership_error, deleted: bool)>;
+/// Completion of what answers yes or no: error is NULL or the callback's to free, and then `yes` is false.
+pub type leadership_bool_done =
+    Option<unsafe extern "C" fn(user_data: *mut c_void, error: *mut leadership_error, yes: bool)>;
 
-/// leadership_term_delete without waiting: `done` is called once. The term may be freed meanwhile.
+/// leadership_term_delete without waiting: `done` is called once, with whether it was there. The term may be freed
+/// meanwhile.
 ///
 /// Errors: INVALID_ARGUMENT (NULL), CLOSED; all others go to `done`.
 #[unsafe(no_mangle)]
@@ -111,7 +112,7 @@ pub unsafe extern "C" fn leadership_term_delete_start(
     key: *const u8,
     key_len: usize,
     cancel: *const leadership_cancel,
-    done: leadership_deleted_done,
+    done: leadership_bool_done,
     user_data: *mut c_void,
     drop: leadership_drop,
 ) -> *mut leadership_error {

@@ -31,6 +31,7 @@ struct objects {
     leadership_observer *observer;
     leadership_election *election;
     leadership_shared_lease *shared_lease;
+    leadership_operator *operator_;
 };
 
 /* Where outputs would go; nothing may ever be written here. */
@@ -47,6 +48,8 @@ static struct {
     leadership_handle *handle;
     leadership_leader *leader;
     leadership_observer *observer;
+    leadership_operator *operator_;
+    leadership_participant *participant;
     leadership_participants *participants;
     leadership_shared_lease *shared_lease;
     leadership_lease *lease;
@@ -103,6 +106,10 @@ static void on_deleted(void *user_data, leadership_error *error, bool deleted) {
 }
 static void on_participants(void *user_data, leadership_error *error, leadership_participants *participants) {
     (void)user_data, (void)error, (void)participants;
+    called++;
+}
+static void on_transfer(void *user_data, leadership_error *error, leadership_participant *participant) {
+    (void)user_data, (void)error, (void)participant;
     called++;
 }
 static const char *on_health(void *user_data) {
@@ -348,6 +355,58 @@ static void null_is_refused_on_the_everyday_path(struct objects o) {
     bad(leadership_election_participants_start(o.election, NULL, NULL, NULL, NULL), "done");
 }
 
+static void null_is_refused_of_operators(struct objects o) {
+    bad(leadership_elector_options_set_priority(NULL, 1), "options");
+    bad(leadership_elector_options_set_warm(NULL, true), "options");
+    bad(leadership_elector_transfer(NULL, LEADERSHIP_SUCCESSOR_RANDOM, NULL, 0, 0, NULL, &out.participant), "elector");
+    bad(leadership_elector_transfer(o.elector, LEADERSHIP_SUCCESSOR_RANDOM, NULL, 0, 0, NULL, NULL), "participant");
+    bad(leadership_elector_transfer(o.elector, 0, NULL, 0, 0, NULL, &out.participant), "to");
+    bad(leadership_elector_transfer(o.elector, 4, NULL, 0, 0, NULL, &out.participant), "to");
+    bad(leadership_elector_transfer(o.elector, LEADERSHIP_SUCCESSOR_NAMED, NULL, 3, 0, NULL, &out.participant), "value");
+    bad(leadership_elector_transfer_start(NULL, LEADERSHIP_SUCCESSOR_RANDOM, NULL, 0, NULL, on_transfer, NULL, NULL), "elector");
+    bad(leadership_elector_transfer_start(o.elector, LEADERSHIP_SUCCESSOR_RANDOM, NULL, 0, NULL, NULL, NULL, NULL), "done");
+    bad(leadership_elector_transfer_start(o.elector, 9, NULL, 0, NULL, on_transfer, NULL, NULL), "to");
+    bad(leadership_elector_transfer_start(o.elector, LEADERSHIP_SUCCESSOR_NAMED, bytes_of("key"), SIZE_MAX, NULL, on_transfer, NULL, NULL), "value");
+    bad(leadership_elector_participants(NULL, 0, NULL, &out.participants), "elector");
+    bad(leadership_elector_participants(o.elector, 0, NULL, NULL), "participants");
+    bad(leadership_elector_participants_start(NULL, NULL, on_participants, NULL, NULL), "elector");
+    bad(leadership_elector_participants_start(o.elector, NULL, NULL, NULL, NULL), "done");
+    bad(leadership_operator_new(NULL, "text", &out.operator_), "client");
+    bad(leadership_operator_new(o.client, NULL, &out.operator_), "key");
+    bad(leadership_operator_new(o.client, NOT_UTF8, &out.operator_), "key");
+    bad(leadership_operator_new(o.client, "", &out.operator_), "key");
+    bad(leadership_operator_new(o.client, "text", NULL), "operator_");
+    bad(leadership_operator_leader(NULL, 0, NULL, &out.leader), "operator_");
+    bad(leadership_operator_leader(o.operator_, 0, NULL, NULL), "leader");
+    bad(leadership_operator_leader_start(NULL, NULL, on_leader, NULL, NULL), "operator_");
+    bad(leadership_operator_leader_start(o.operator_, NULL, NULL, NULL, NULL), "done");
+    bad(leadership_operator_participants(NULL, 0, NULL, &out.participants), "operator_");
+    bad(leadership_operator_participants(o.operator_, 0, NULL, NULL), "participants");
+    bad(leadership_operator_participants_start(NULL, NULL, on_participants, NULL, NULL), "operator_");
+    bad(leadership_operator_participants_start(o.operator_, NULL, NULL, NULL, NULL), "done");
+    bad(leadership_operator_transfer(NULL, LEADERSHIP_SUCCESSOR_RANDOM, NULL, 0, false, 0, NULL, &out.participant), "operator_");
+    bad(leadership_operator_transfer(o.operator_, LEADERSHIP_SUCCESSOR_RANDOM, NULL, 0, false, 0, NULL, NULL), "participant");
+    bad(leadership_operator_transfer_start(NULL, LEADERSHIP_SUCCESSOR_RANDOM, NULL, 0, false, NULL, on_transfer, NULL, NULL), "operator_");
+    bad(leadership_operator_transfer_start(o.operator_, LEADERSHIP_SUCCESSOR_RANDOM, NULL, 0, false, NULL, NULL, NULL, NULL), "done");
+    bad(leadership_operator_depose(NULL, false, 0, NULL, &out.leader), "operator_");
+    bad(leadership_operator_depose(o.operator_, false, 0, NULL, NULL), "leader");
+    bad(leadership_operator_depose_start(NULL, false, NULL, on_leader, NULL, NULL), "operator_");
+    bad(leadership_operator_depose_start(o.operator_, false, NULL, NULL, NULL, NULL), "done");
+    bad(leadership_operator_pause(NULL, 0, NULL), "operator_");
+    bad(leadership_operator_pause_start(NULL, NULL, on_done, NULL, NULL), "operator_");
+    bad(leadership_operator_pause_start(o.operator_, NULL, NULL, NULL, NULL), "done");
+    bad(leadership_operator_unpause(NULL, 0, NULL), "operator_");
+    bad(leadership_operator_unpause_start(NULL, NULL, on_done, NULL, NULL), "operator_");
+    bad(leadership_operator_unpause_start(o.operator_, NULL, NULL, NULL, NULL), "done");
+    bad(leadership_operator_is_paused(NULL, 0, NULL, &out.flag), "operator_");
+    bad(leadership_operator_is_paused(o.operator_, 0, NULL, NULL), "paused");
+    bad(leadership_operator_is_paused_start(NULL, NULL, on_deleted, NULL, NULL), "operator_");
+    bad(leadership_operator_is_paused_start(o.operator_, NULL, NULL, NULL, NULL), "done");
+    bad(leadership_operator_transfer(o.operator_, 0, NULL, 0, false, 0, NULL, &out.participant), "to");
+    bad(leadership_operator_transfer_start(o.operator_, 7, NULL, 0, false, NULL, on_transfer, NULL, NULL), "to");
+    bad(leadership_operator_transfer(o.operator_, LEADERSHIP_SUCCESSOR_NAMED, NULL, 3, false, 0, NULL, &out.participant), "value");
+}
+
 static void bytes_that_cannot_be_are_refused(struct objects o) {
     bad(leadership_elector_options_set_value(o.elector_options, NULL, 3), "value");
     bad(leadership_elector_options_set_value(o.elector_options, bytes_of("key"), SIZE_MAX), "value");
@@ -470,6 +529,7 @@ static void accessors_answer_null_with_nothing(void) {
     quiet(leadership_participant_lease_id(NULL) == 0);
     quiet(leadership_participant_revision(NULL) == 0);
     quiet(!leadership_participant_leads(NULL));
+    quiet(!leadership_operator_key(NULL, &len));
     quiet(leadership_shared_lease_id(NULL) == 0 && leadership_shared_lease_ttl_ms(NULL) == 0);
     quiet(!leadership_check(NULL));
     quiet(!leadership_key(NULL, &len));
@@ -518,6 +578,8 @@ static void freeing_null_does_nothing(void) {
     leadership_observer_free(NULL);
     leadership_election_free(NULL);
     leadership_participants_free(NULL);
+    leadership_participant_free(NULL);
+    leadership_operator_free(NULL);
     leadership_shared_lease_free(NULL);
     leadership_bytes_free(NULL);
     leadership_options_free(NULL);
@@ -628,6 +690,25 @@ static void after_the_close_everything_says_closed(struct objects o) {
     fails(leadership_elector_proclaim(o.elector, NULL, 0, PATIENCE_MS, NULL), LEADERSHIP_ERROR_CLOSED);
     fails(leadership_elector_proclaim_start(o.elector, NULL, 0, NULL, on_done, NULL, NULL), LEADERSHIP_ERROR_CLOSED);
     fails(leadership_proclaim_start(o.handle, NULL, 0, NULL, on_done, NULL, NULL), LEADERSHIP_ERROR_CLOSED);
+    fails(leadership_elector_participants(o.elector, PATIENCE_MS, NULL, &out.participants), LEADERSHIP_ERROR_CLOSED);
+    fails(leadership_elector_participants_start(o.elector, NULL, on_participants, NULL, NULL), LEADERSHIP_ERROR_CLOSED);
+    fails(leadership_elector_transfer(o.elector, LEADERSHIP_SUCCESSOR_RANDOM, NULL, 0, PATIENCE_MS, NULL, &out.participant), LEADERSHIP_ERROR_CLOSED);
+    fails(leadership_elector_transfer_start(o.elector, LEADERSHIP_SUCCESSOR_RANDOM, NULL, 0, NULL, on_transfer, NULL, NULL), LEADERSHIP_ERROR_CLOSED);
+    fails(leadership_operator_new(o.client, "k", &out.operator_), LEADERSHIP_ERROR_CLOSED);
+    fails(leadership_operator_leader(o.operator_, PATIENCE_MS, NULL, &out.leader), LEADERSHIP_ERROR_CLOSED);
+    fails(leadership_operator_leader_start(o.operator_, NULL, on_leader, NULL, NULL), LEADERSHIP_ERROR_CLOSED);
+    fails(leadership_operator_participants(o.operator_, PATIENCE_MS, NULL, &out.participants), LEADERSHIP_ERROR_CLOSED);
+    fails(leadership_operator_participants_start(o.operator_, NULL, on_participants, NULL, NULL), LEADERSHIP_ERROR_CLOSED);
+    fails(leadership_operator_transfer(o.operator_, LEADERSHIP_SUCCESSOR_RANDOM, NULL, 0, false, PATIENCE_MS, NULL, &out.participant), LEADERSHIP_ERROR_CLOSED);
+    fails(leadership_operator_transfer_start(o.operator_, LEADERSHIP_SUCCESSOR_RANDOM, NULL, 0, false, NULL, on_transfer, NULL, NULL), LEADERSHIP_ERROR_CLOSED);
+    fails(leadership_operator_depose(o.operator_, false, PATIENCE_MS, NULL, &out.leader), LEADERSHIP_ERROR_CLOSED);
+    fails(leadership_operator_depose_start(o.operator_, false, NULL, on_leader, NULL, NULL), LEADERSHIP_ERROR_CLOSED);
+    fails(leadership_operator_pause(o.operator_, PATIENCE_MS, NULL), LEADERSHIP_ERROR_CLOSED);
+    fails(leadership_operator_pause_start(o.operator_, NULL, on_done, NULL, NULL), LEADERSHIP_ERROR_CLOSED);
+    fails(leadership_operator_unpause(o.operator_, PATIENCE_MS, NULL), LEADERSHIP_ERROR_CLOSED);
+    fails(leadership_operator_unpause_start(o.operator_, NULL, on_done, NULL, NULL), LEADERSHIP_ERROR_CLOSED);
+    fails(leadership_operator_is_paused(o.operator_, PATIENCE_MS, NULL, &out.flag), LEADERSHIP_ERROR_CLOSED);
+    fails(leadership_operator_is_paused_start(o.operator_, NULL, on_deleted, NULL, NULL), LEADERSHIP_ERROR_CLOSED);
     must(leadership_elector_next_term(o.elector, PATIENCE_MS, NULL, &out.term)); /* closed in order: success and NULL */
     must(leadership_elector_close(o.elector, PATIENCE_MS, NULL));
     check(leadership_elector_state(o.elector) == LEADERSHIP_STATE_STOPPED && !out.term, "the elector has stopped");
@@ -671,9 +752,11 @@ int main(int argc, char **argv) {
     must(leadership_observer_new(o.client, "abi/bad/observed", &o.observer));
     must(leadership_election_new(o.client, "abi/bad/queue", NULL, &o.election));
     must(leadership_client_shared_lease(o.client, TTL_MS, &o.shared_lease));
+    must(leadership_operator_new(o.client, "abi/bad/operated", &o.operator_));
 
     null_is_refused_in_each_place(o);
     null_is_refused_on_the_everyday_path(o);
+    null_is_refused_of_operators(o);
     bytes_that_cannot_be_are_refused(o);
     text_that_is_not_utf8_is_refused(o);
     accessors_answer_null_with_nothing();
@@ -683,7 +766,7 @@ int main(int argc, char **argv) {
     the_wrong_order_is_refused(o.client);
     check(leadership_check(o.handle) && leadership_term_valid(o.term), "none of it has hurt the term");
     after_the_close_everything_says_closed(o);
-    check(!out.bytes && !out.campaign_options && !out.cancel && !out.client && !out.client_options && !out.compare && !out.elector && !out.election && !out.event && !out.observer && !out.participants && !out.shared_lease && !out.fd && !out.flag && !out.handle && !out.leader && !out.lease && !out.options && !out.term && !out.txn && !out.txn_reply && !out.u32 && !out.i64 && !out.u64, "no output was written");
+    check(!out.bytes && !out.campaign_options && !out.cancel && !out.client && !out.client_options && !out.compare && !out.elector && !out.election && !out.event && !out.observer && !out.participants && !out.participant && !out.operator_ && !out.shared_lease && !out.fd && !out.flag && !out.handle && !out.leader && !out.lease && !out.options && !out.term && !out.txn && !out.txn_reply && !out.u32 && !out.i64 && !out.u64, "no output was written");
     check(!called, "no callback was called");
 
     /* Objects go in any order, their client first. */
@@ -702,6 +785,7 @@ int main(int argc, char **argv) {
     leadership_observer_free(o.observer);
     leadership_election_free(o.election);
     leadership_shared_lease_free(o.shared_lease);
+    leadership_operator_free(o.operator_);
     leadership_testkit_server_free(server);
     return tap_end();
 }

@@ -38,6 +38,7 @@ static leadership_observer *observer;
 static leadership_election *election;
 static leadership_participants *participants;
 static leadership_shared_lease *shared_lease;
+static leadership_operator *operator_;
 
 static void on_event(void *user_data, const leadership_event *event) { (void)user_data, (void)event; }
 static void on_done(void *user_data, leadership_error *error) { (void)user_data, leadership_error_free(error); }
@@ -65,6 +66,9 @@ static void on_lease(void *user_data, leadership_error *error, leadership_lease 
 
 static void on_deleted(void *user_data, leadership_error *error, bool deleted) {
     (void)user_data, (void)deleted, leadership_error_free(error);
+}
+static void on_transfer(void *user_data, leadership_error *error, leadership_participant *participant) {
+    (void)user_data, leadership_error_free(error), leadership_participant_free(participant);
 }
 static void on_participants(void *user_data, leadership_error *error, leadership_participants *all) {
     (void)user_data, leadership_error_free(error), leadership_participants_free(all);
@@ -110,6 +114,8 @@ static void every_function(void) {
     leadership_election *q = NULL;
     leadership_participants *p = NULL;
     leadership_shared_lease *sl = NULL;
+    leadership_operator *op = NULL;
+    leadership_participant *one = NULL;
     int fd = -1;
     bool deleted = false;
     size_t len = 0;
@@ -216,6 +222,26 @@ static void every_function(void) {
     says_forked(leadership_election_leader_start(election, NULL, on_leader, NULL, NULL));
     says_forked(leadership_election_participants(election, PATIENCE_MS, NULL, &p));
     says_forked(leadership_election_participants_start(election, NULL, on_participants, NULL, NULL));
+    says_forked(leadership_elector_transfer(elector, LEADERSHIP_SUCCESSOR_RANDOM, NULL, 0, PATIENCE_MS, NULL, &one));
+    says_forked(leadership_elector_transfer_start(elector, LEADERSHIP_SUCCESSOR_RANDOM, NULL, 0, NULL, on_transfer, NULL, NULL));
+    says_forked(leadership_elector_participants(elector, PATIENCE_MS, NULL, &p));
+    says_forked(leadership_elector_participants_start(elector, NULL, on_participants, NULL, NULL));
+    says_forked(leadership_operator_new(client, KEY, &op));
+    says_forked(leadership_operator_leader(operator_, PATIENCE_MS, NULL, &who));
+    says_forked(leadership_operator_leader_start(operator_, NULL, on_leader, NULL, NULL));
+    says_forked(leadership_operator_participants(operator_, PATIENCE_MS, NULL, &p));
+    says_forked(leadership_operator_participants_start(operator_, NULL, on_participants, NULL, NULL));
+    says_forked(leadership_operator_transfer(operator_, LEADERSHIP_SUCCESSOR_RANDOM, NULL, 0, false, PATIENCE_MS, NULL, &one));
+    says_forked(leadership_operator_transfer_start(operator_, LEADERSHIP_SUCCESSOR_RANDOM, NULL, 0, false, NULL, on_transfer, NULL, NULL));
+    says_forked(leadership_operator_depose(operator_, false, PATIENCE_MS, NULL, &who));
+    says_forked(leadership_operator_depose_start(operator_, false, NULL, on_leader, NULL, NULL));
+    says_forked(leadership_operator_pause(operator_, PATIENCE_MS, NULL));
+    says_forked(leadership_operator_pause_start(operator_, NULL, on_done, NULL, NULL));
+    says_forked(leadership_operator_unpause(operator_, PATIENCE_MS, NULL));
+    says_forked(leadership_operator_unpause_start(operator_, NULL, on_done, NULL, NULL));
+    says_forked(leadership_operator_is_paused(operator_, PATIENCE_MS, NULL, &deleted));
+    says_forked(leadership_operator_is_paused_start(operator_, NULL, on_deleted, NULL, NULL));
+    is_so(!op && !one && leadership_operator_key(operator_, &len));
     says_forked(leadership_client_shared_lease(client, TTL_MS, &sl));
     says_forked(leadership_election_observe(election, &ob));
     says_forked(leadership_election_resign(election, PATIENCE_MS, NULL));
@@ -260,6 +286,7 @@ static void free_everything(void) {
     leadership_election_free(election);
     leadership_participants_free(participants);
     leadership_shared_lease_free(shared_lease);
+    leadership_operator_free(operator_);
 }
 
 static void make_everything(const char *endpoint) {
@@ -284,6 +311,7 @@ static void make_everything(const char *endpoint) {
     must(leadership_elector_options_set_ttl(elector_options, TTL_MS));
     must(leadership_client_shared_lease(client, TTL_MS, &shared_lease));
     must(leadership_elector_options_set_lease(elector_options, shared_lease));
+    must(leadership_operator_new(client, KEY, &operator_));
     must(leadership_elector_options_set_health_check(elector_options, on_health, &parent, on_options_drop));
     must(leadership_elector_start(client, "abi/fork/elector", elector_options, &elector));
     must(leadership_elector_on_event(elector, on_event, NULL, NULL));

@@ -2,6 +2,7 @@
 //! Leaves its store to `store`, what befalls its clients to `faults`.
 
 use std::ffi::{CString, c_char};
+use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
@@ -25,6 +26,17 @@ struct Running {
     thread: JoinHandle<()>,
 }
 
+/// On the calling thread a write to a client that has gone is an error, not a SIGPIPE that ends the program under test.
+fn no_sigpipe() {
+    let mut pipe = MaybeUninit::uninit();
+    // SAFETY: sigemptyset makes it a set.
+    unsafe {
+        libc::sigemptyset(pipe.as_mut_ptr());
+        libc::sigaddset(pipe.as_mut_ptr(), libc::SIGPIPE);
+        libc::pthread_sigmask(libc::SIG_BLOCK, pipe.as_ptr(), ptr::null_mut());
+    }
+}
+
 /// A free port of this machine only.
 const ANY_PORT: &str = "127.0.0.1:0";
 
@@ -35,6 +47,7 @@ fn start(listen: &str) -> Result<leadership_testkit_server, String> {
     let (tell, told) = mpsc::channel();
     let address = listen.to_owned();
     let serve = move || {
+        no_sigpipe();
         let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
             Ok(runtime) => runtime,
             Err(error) => return drop(tell.send(Err(error))),
