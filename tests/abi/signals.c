@@ -48,7 +48,13 @@ int main(int argc, char **argv) {
     for (int round = 0; round < SERVERS; round++) {
         leadership_testkit_server *server = NULL;
         must_kit(leadership_testkit_server_start(NULL, &server));
-        leadership_client *client = connect_to(leadership_testkit_server_endpoint(server));
+        leadership_client *client = NULL;
+        leadership_client_options *options = NULL;
+        must(leadership_client_options_new(&options));
+        must(leadership_client_options_set_request_timeout(options, 300)); /* that is how long a call waits for a server that has gone */
+        must(leadership_client_connect(leadership_testkit_server_endpoint(server), options, &client));
+        leadership_client_options_free(options);
+        must(leadership_client_ready(client, PATIENCE_MS, NULL));
         leadership_handle *handle = contender(client, "k");
         leadership_term *term = win(handle, "x");
         if (round == 0) {
