@@ -1,7 +1,7 @@
 //! Owns which leases exist and until when, as the raft leader keeps them: grant, renew, expire, promote.
 //! Leaves their keys to `store`, the clock to `cluster` (times are given, as durations since the server began).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tonic::Status;
@@ -22,6 +22,8 @@ struct Entry {
 #[derive(Clone, Debug)]
 pub(crate) struct Lessor {
     leases: BTreeMap<i64, Entry>,
+    /// The same in the order in which they end: with thousands nobody looks at each for every request.
+    ends: BTreeSet<(Duration, i64)>,
     min_ttl: i64,
     next_id: i64,
 }
@@ -45,6 +47,7 @@ impl Lessor {
             0x7000_0000_0000_0000 | i64::try_from((seed & 0xffff_ffff) << 20).unwrap_or(0);
         Lessor {
             leases: BTreeMap::new(),
+            ends: BTreeSet::new(),
             min_ttl,
             next_id,
         }
@@ -60,6 +63,7 @@ impl Lessor {
             return Err(refusal::lease_exists());
         }
         let ttl = ttl.max(self.min_ttl);
+        self.ends.insert((now + seconds(ttl), id));
         self.leases.insert(
             id,
             Entry {
@@ -82,7 +86,9 @@ impl Lessor {
     /// Renews from now on; answers the TTL, or nothing if there is no such lease.
     pub(crate) fn renew(&mut self, id: i64, now: Duration) -> Option<i64> {
         let entry = self.leases.get_mut(&id)?;
+        self.ends.remove(&(entry.expires, id));
         entry.expires = now + seconds(entry.ttl);
+        self.ends.insert((entry.expires, id));
         Some(entry.ttl)
     }
 
@@ -117,15 +123,13 @@ impl Lessor {
 
     /// Forgets a lease; false if there was none.
     pub(crate) fn remove(&mut self, id: i64) -> bool {
-        self.leases.remove(&id).is_some()
+        let Some(entry) = self.leases.remove(&id) else { return false };
+        self.ends.remove(&(entry.expires, id))
     }
 
     /// The lease that ends first, and when.
     pub(crate) fn next_expiry(&self) -> Option<(Duration, i64)> {
-        self.leases
-            .iter()
-            .map(|(id, entry)| (entry.expires, *id))
-            .min()
+        self.ends.first().copied()
     }
 
     /// A new raft leader knows nothing of earlier renewals: every lease starts anew, plus `extend`.
@@ -133,6 +137,7 @@ impl Lessor {
         for entry in self.leases.values_mut() {
             entry.expires = now + seconds(entry.ttl) + extend;
         }
+        self.ends = self.leases.iter().map(|(id, entry)| (entry.expires, *id)).collect();
     }
 
     /// The leases that had ended at `now` by this (old) table: what a waking ex-leader would revoke.

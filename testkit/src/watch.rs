@@ -78,6 +78,8 @@ pub(crate) struct WatchStream {
     pub(crate) member: usize,
     answers: UnboundedSender<Result<PbWatchResponse, Status>>,
     watchers: BTreeMap<i64, Watcher>,
+    /// How many of them lag behind: mostly none, and then nobody looks for them.
+    lagging: usize,
     next_id: i64,
     /// What a stopped or cut off member has not delivered yet.
     held: Vec<PbWatchResponse>,
@@ -92,6 +94,7 @@ impl WatchStream {
             member,
             answers,
             watchers: BTreeMap::new(),
+            lagging: 0,
             next_id: 0,
             held: Vec::new(),
         }
@@ -103,6 +106,9 @@ impl WatchStream {
 
     /// When the next lagging watcher is looked after.
     pub(crate) fn due(&self) -> Option<Duration> {
+        if self.lagging == 0 {
+            return None;
+        }
         self.watchers
             .values()
             .filter_map(|watcher| {
@@ -193,6 +199,7 @@ impl WatchStream {
                 Phase::Synced
             },
         };
+        self.lagging += usize::from(lags);
         self.watchers.insert(id, watcher);
         self.send(
             PbWatchResponse {
@@ -207,7 +214,8 @@ impl WatchStream {
 
     /// Cancels a watcher; an unknown id gets no answer.
     pub(crate) fn cancel(&mut self, id: i64, header: PbResponseHeader) {
-        if self.watchers.remove(&id).is_some() {
+        if let Some(watcher) = self.watchers.remove(&id) {
+            self.lagging -= usize::from(matches!(watcher.phase, Phase::Lagging { .. }));
             self.send(
                 PbWatchResponse {
                     header: Some(header),
@@ -269,11 +277,15 @@ impl WatchStream {
         now: Duration,
         held: bool,
     ) {
+        if self.lagging == 0 {
+            return;
+        }
         let mut answers = Vec::new();
         for (id, watcher) in &mut self.watchers {
             if !matches!(watcher.phase, Phase::Lagging { due } if due <= now) {
                 continue;
             }
+            self.lagging -= 1;
             if watcher.start < store.compacted() {
                 watcher.phase = Phase::Compacted;
                 // etcd leaves the revision of this header at 0.

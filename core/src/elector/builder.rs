@@ -53,6 +53,7 @@ pub(super) struct ElectorOptions {
     pub(super) limit: usize,
     pub(super) priority: i64,
     pub(super) warm: bool,
+    pub(super) take_back: bool,
     pub(super) health: Option<Check>,
     pub(super) health_age: Option<Duration>,
     /// Ends with its first term.
@@ -74,6 +75,7 @@ impl ElectorBuilder {
                 limit: 3,
                 priority: 0,
                 warm: true,
+                take_back: false,
                 health: None,
                 health_age: None,
                 once: false,
@@ -152,6 +154,13 @@ impl ElectorBuilder {
     /// than a quarter of the TTL: it does not wait for who is not there.
     pub fn priority(mut self, priority: i64) -> Self {
         self.options.priority = priority;
+        self
+    }
+
+    /// Whether to hand over, as a leader, to a candidate of higher priority that stands (default: no). Looked for every 15 s
+    /// or so; the term drains as in any hand-over. Without it a preferred process waits until the leader goes.
+    pub fn take_back(mut self, yields: bool) -> Self {
+        self.options.take_back = yields;
         self
     }
 

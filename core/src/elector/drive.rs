@@ -12,6 +12,7 @@ use super::health::Health;
 use super::pausing::Pausing;
 use super::shared::{ElectorState, Order, Shared, Wanted};
 use super::standing::Standing;
+use super::take_back::TakeBack;
 use crate::clock::BootTime;
 use crate::error::{Reason, Result, show};
 use crate::etcd::{Level, Reader};
@@ -149,9 +150,13 @@ impl Drive {
         }
         if now.synced {
             self.el.level.send_if_modified(|level| {
-                // The own key, first in line, before its term has begun: nobody leads.
+                // The own key before its term has begun: nobody leads. In a queue it is first in line; the other kind may have
+                // been handed the key.
                 let own = |kv: &KeyValue| level.term.as_ref().is_some_and(|term| term.holding.holds(Some(kv)));
-                let led = now.kv.as_deref().filter(|kv| kv.lease == 0 || kv.lease != self.place.get() || own(kv));
+                let not_yet = |kv: &KeyValue| {
+                    kv.lease != 0 && (kv.lease == self.place.get() || self.standing.stands_with(kv.lease)) && !own(kv)
+                };
+                let led = now.kv.as_deref().filter(|kv| !not_yet(kv));
                 let leader = led.map(|kv| {
                     if self.el.queue.is_some() {
                         return protocol::queue_leader(kv);
@@ -243,6 +248,7 @@ impl Drive {
             level.term = Some(term.clone());
         });
         self.proclaim_late(term);
+        let _yields = TakeBack::watch(&io, &el, term);
         let mut health = el.health.subscribe();
         let mut wanted = el.wanted.subscribe();
         let keep_until = self.now().after(el.options.ttl);

@@ -12,6 +12,7 @@ mod queued;
 mod rank;
 mod shared;
 mod standing;
+mod take_back;
 mod term;
 
 use std::fmt;
@@ -215,11 +216,12 @@ impl Drop for Elector {
 /// Not the elector itself: a waiter does not keep it from being dropped, which ends the wait.
 async fn next_term(shared: Arc<Shared>) -> Result<Option<Term>> {
     shared.client().ensure_not_forked()?;
-    let _wanting = shared.want();
+    let wanting = shared.want();
     let mut level = shared.level.subscribe();
     loop {
         level.borrow_and_update();
         if let Some(term) = shared.take_offer() {
+            wanting.served();
             return Ok(Some(Term::new(term, shared.clone())));
         }
         if let Some(ended) = shared.ended() {

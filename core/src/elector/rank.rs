@@ -15,8 +15,9 @@ const STEP: Duration = Duration::from_millis(20);
 const MOST: Duration = Duration::from_secs(1);
 /// … nor longer than this part of the TTL.
 const PER_TTL: u32 = 4;
-/// So many registrations are read: with more before it a candidate waits as long as any does.
-pub(super) const READ: usize = 64;
+/// So many registrations are read, the first by name: what etcd need not sort costs it the same with thousands. If there
+/// are more, these are the ones that take turns; who is not among them, and not preferred to them, waits the longest.
+const READ: usize = 64;
 
 /// The candidates before one, by their leases.
 #[derive(Debug, Default)]
@@ -28,11 +29,12 @@ pub(super) struct Rank {
 impl Rank {
     /// What a read showed, to the candidate whose registration was made at `revision`. False: its registration is gone.
     pub(super) fn read(&mut self, all: &[Registered], revision: i64, priority: i64) -> bool {
+        let among = all.iter().any(|one| one.revision == revision);
         let before = all.iter().filter(|one| {
-            one.priority > priority || one.priority == priority && one.revision < revision
+            one.priority > priority || one.priority == priority && (one.revision < revision || !among)
         });
         self.before = Some(before.map(|one| one.lease).collect());
-        all.len() >= READ || all.iter().any(|one| one.revision == revision)
+        among || all.len() >= READ
     }
 
     /// The holder of `lease` leads now, and stands no more.
@@ -50,7 +52,7 @@ impl Rank {
     }
 }
 
-/// The candidates of a key, those that registered first.
+/// The candidates of a key, the first of them by name.
 pub(super) async fn registered(io: Rc<Io>, key: Key) -> Result<Vec<Registered>> {
     let limit = i64::try_from(READ).unwrap_or(i64::MAX);
     let got = io.etcd.read("read of the candidates", &key, &protocol::registrations(&key, limit)).await;
@@ -83,8 +85,11 @@ mod tests {
         let ttl = Duration::from_secs(5);
         assert_eq!(rank.delay(ttl), STEP, "nothing is known yet");
         let all: Vec<_> = (1..=READ).map(|n| one(i64::try_from(n).unwrap_or(0), 10, 0)).collect();
-        assert!(rank.read(&all, 99, 0), "further ones were not read");
-        assert_eq!(rank.delay(ttl), MOST);
+        assert!(rank.read(&all, 5, 0), "further ones were not read");
+        assert_eq!(rank.delay(ttl), MOST, "it is none of those who take turns");
+        assert!(rank.read(&all, 5, 1));
+        assert_eq!(rank.delay(ttl), Duration::ZERO, "but preferred to them");
+        assert!(rank.read(&all, 5, 0));
         assert_eq!(rank.delay(Duration::from_secs(2)), Duration::from_millis(500));
         assert!(rank.read(&[one(7, 5, 0), one(8, 6, 0), one(9, 7, 0)], 7, 0));
         rank.leads(8);

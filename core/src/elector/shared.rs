@@ -209,7 +209,7 @@ impl Shared {
     /// Counts as a caller that waits for a term until it is dropped.
     pub(super) fn want(self: &Arc<Self>) -> Wanting {
         self.wanted.send_modify(|wanted| wanted.callers += 1);
-        Wanting(self.clone())
+        Wanting { el: self.clone(), served: false }
     }
 
     pub(super) fn offer(&self, term: &Arc<TermShared>) {
@@ -258,17 +258,30 @@ impl Shared {
 }
 
 /// A caller that waits for a term.
-pub(super) struct Wanting(Arc<Shared>);
+pub(super) struct Wanting {
+    el: Arc<Shared>,
+    /// It got one.
+    served: bool,
+}
+
+impl Wanting {
+    /// It got its term: nothing is wanted any more.
+    pub(super) fn served(mut self) {
+        self.served = true;
+    }
+}
 
 impl Drop for Wanting {
     fn drop(&mut self) {
-        if self.0.client().forked() {
+        if self.el.client().forked() {
             return; // who waited did so in the parent
         }
-        let now = self.0.client().clock().now();
-        self.0.wanted.send_modify(|wanted| {
+        let now = self.el.client().clock().now();
+        self.el.wanted.send_modify(|wanted| {
             wanted.callers -= 1;
-            wanted.last = now;
+            if !self.served {
+                wanted.last = now;
+            }
         });
     }
 }

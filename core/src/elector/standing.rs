@@ -14,7 +14,7 @@ use crate::error::{Error, Result, show};
 use crate::io::Cancel;
 use crate::leadership::{Candidate, Source, Stand};
 use crate::protocol::Registered;
-use crate::term::TermShared;
+use crate::term::{Released, TermShared};
 
 /// The candidate of an elector, and when it may act.
 #[derive(Default)]
@@ -27,6 +27,8 @@ pub(super) struct Standing {
     /// When the candidate stood.
     stood: BootTime,
     rank: Rank,
+    /// The registration that the rank was read for.
+    registered: Option<i64>,
     /// When the rank is read next, unless it is being read.
     rank_at: BootTime,
     ranking: Option<JoinHandle<Result<Vec<Registered>>>>,
@@ -54,6 +56,15 @@ enum Turn {
 
 /// A candidate that was lost stands again after a pause of up to this, in milliseconds: many may have been lost at once.
 const SPREAD_MS: u64 = 200;
+/// Between two looks whether the key of the term before is gone.
+const STILL: Duration = Duration::from_millis(10);
+
+impl Standing {
+    /// Does its candidate stand with this lease?
+    pub(super) fn stands_with(&self, lease: i64) -> bool {
+        self.candidate.as_ref().is_some_and(|candidate| candidate.stands_with(lease))
+    }
+}
 
 impl Drive {
     /// The next term; `None`: it is to stop.
@@ -109,6 +120,11 @@ impl Drive {
                     None => {}
                 }
                 also(now.after(LOOK_AGAIN)); // its lease may have ended
+                if self.standing.registered != candidate.registered() {
+                    // It has moved, as the others have by now or soon: they are known by other leases.
+                    self.standing.registered = candidate.registered();
+                    self.standing.rank_at = self.standing.rank_at.min(now.after(Duration::from_millis(SPREAD_MS)));
+                }
                 if candidate.registered().is_some() && !vacant && self.standing.ranking.is_none() {
                     if self.standing.rank_at <= now {
                         let (io, key) = (self.io.clone(), self.el.lead.shared.key.clone());
@@ -117,6 +133,8 @@ impl Drive {
                         also(self.standing.rank_at);
                     }
                 }
+            } else if self.standing.preparing.is_none() && self.still_releasing() {
+                also(now.after(STILL));
             } else if self.standing.preparing.is_none() {
                 let at = self.standing.not_before.max(self.not_before_again());
                 if at <= now {
@@ -198,15 +216,22 @@ impl Drive {
         self.standing.preparing = Some(Preparing { task, cancel });
     }
 
+    /// A shared lease carries a key of this election again only when the one before is known to be gone (S7).
+    fn still_releasing(&self) -> bool {
+        let term = self.el.level.borrow().term.clone();
+        self.el.options.lease.is_some() && term.is_some_and(|term| term.released.get() == Released::No)
+    }
+
     fn prepared(&mut self, candidate: Candidate, prepared: Result<()>) -> Result<()> {
         match prepared {
             Ok(()) => {
                 let standing = &mut self.standing;
-                standing.candidate = Some(candidate);
                 standing.rank = Rank::default();
+                standing.registered = candidate.registered();
                 standing.rank_at = BootTime::default();
                 standing.ranking = None; // of the one before
                 standing.stood = self.io.etcd.clock.now();
+                standing.candidate = Some(candidate);
                 Ok(())
             }
             Err(error) => {

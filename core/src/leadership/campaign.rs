@@ -90,16 +90,34 @@ impl Candidate {
     /// [`stands`](Self::stands). A dropped future leaves what was under way to [`withdraw`](Self::withdraw).
     pub(crate) async fn go(&mut self, compares: &[Compare]) -> Result<Arc<TermShared>> {
         let lease = self.standing_lease()?;
-        let win = self.take(&lease, compares).await?;
-        self.lead_by(&lease, win).await
+        self.pin(&lease).await;
+        let outcome = async {
+            let win = self.take(&lease, compares).await?;
+            self.lead_by(&lease, win).await
+        }
+        .await;
+        self.acted(&lease, outcome)
     }
 
     /// The watch shows the key under this candidate's lease: it was handed over, or a campaign has won whose reply was
     /// lost. Leads like a winner; at once only on the mark of the holder itself that the hand-over wrote (S10, S15).
     pub(crate) async fn go_handed(&mut self) -> Result<Arc<TermShared>> {
         let lease = self.standing_lease()?;
-        let win = self.look_at_handed(&lease).await?;
-        self.lead_by(&lease, win).await
+        self.pin(&lease).await;
+        let outcome = async {
+            let win = self.look_at_handed(&lease).await?;
+            self.lead_by(&lease, win).await
+        }
+        .await;
+        self.acted(&lease, outcome)
+    }
+
+    /// Who stands still after a failure lets its lease move again.
+    fn acted<T>(&mut self, lease: &Arc<LeaseShared>, outcome: Result<T>) -> Result<T> {
+        if outcome.is_err() && self.standing.is_some() && self.stands() {
+            self.rest(lease);
+        }
+        outcome
     }
 
     async fn lead_by(&mut self, lease: &Arc<LeaseShared>, win: Win) -> Result<Arc<TermShared>> {
@@ -112,14 +130,12 @@ impl Candidate {
     /// From here on the key moves with its lease: nothing else of this candidate's hangs on that.
     fn keep_won(&mut self, lease: &Arc<LeaseShared>, holding: &Arc<Holding>) {
         self.won = Some(moving::Won::new(&self.io, lease, holding));
-        if let Some(alone) = &mut self.alone {
-            alone.won();
-        }
+        (self.standing, self.pinned) = (None, None);
     }
 
     async fn look_at_handed(&mut self, lease: &Arc<LeaseShared>) -> Result<Win> {
         let (io, key) = (self.io.clone(), self.lead.key.clone());
-        let (id, registration) = (lease.id(), self.registration);
+        let (id, registration) = (lease.id(), self.registered());
         let read = |with_mark| {
             let (io, key) = (io.clone(), key.clone());
             async move { io.etcd.read("look at a key handed over", &key, &protocol::look_at_handed(&key, id, with_mark)).await }
@@ -133,7 +149,7 @@ impl Candidate {
         let got = got.map_err(Failure::into_error)?;
         match protocol::handed_reply(&got.body, id, registration, with_mark) {
             Handed::Ours { kv, token, at_once } => {
-                self.registration = None; // used up in the transaction that brought the key
+                self.registration.made.set(None); // used up in the transaction that brought the key
                 self.under_way = false;
                 Ok(Win {
                     holding: Arc::new(Holding::since(holds(&key, &kv), kv.mod_revision)),
@@ -166,13 +182,13 @@ impl Candidate {
             key: &key,
             value: &value,
             lease: lease.id(),
-            registration: self.registration,
+            registration: self.registered(),
             mark: self.may_mark,
             compares,
         };
         let ask = Ask {
             // The registration makes a repetition harmless: it is used up by the first that is applied.
-            repeat: self.registration.is_some(),
+            repeat: self.registered().is_some(),
             ..self.io.etcd.repeatable("campaign", &key)
         };
         self.under_way = true;
@@ -204,7 +220,7 @@ impl Candidate {
             CampaignReply::CompareFailed => return Err(Error::CompareFailed { key: show(&key) }),
             CampaignReply::RegistrationGone => {
                 // With it nothing that is still under way can win any more.
-                self.registration = None;
+                self.registration.made.set(None);
                 self.under_way = false;
                 return Err(Error::NotElected {
                     key: show(&key),
@@ -212,7 +228,7 @@ impl Candidate {
                 });
             }
         };
-        self.registration = None; // used up
+        self.registration.made.set(None); // used up
         Ok(Win {
             holding: Arc::new(Holding::new(Guard {
                 key,
@@ -234,7 +250,7 @@ impl Candidate {
     /// word (S7). Without one only the key and the lease's end can tell; giving up revokes the lease.
     async fn find_out(&mut self, lease: &Arc<LeaseShared>, message: String) -> Result<Win> {
         let key = self.lead.key.clone();
-        let (Some(registration), begun) = (self.registration, self.io.etcd.clock.now()) else {
+        let (Some(registration), begun) = (self.registered(), self.io.etcd.clock.now()) else {
             return Err(Error::Timeout { message });
         };
         let txn = protocol::deregister(&key, lease.id(), registration);
@@ -242,7 +258,7 @@ impl Candidate {
         let Ok(got) = self.io.etcd.txn(ask, &txn).await else {
             return Err(Error::Timeout { message });
         };
-        self.registration = None;
+        self.registration.made.set(None);
         self.under_way = false;
         match got.body.kvs(1).first() {
             Some(kv) if kv.lease == lease.id() && kv.create_revision > registration => Ok(Win {

@@ -14,7 +14,7 @@ use crate::error::{Error, Result, show};
 use crate::etcd::{Failure, Got, Level, Reader};
 use crate::io::Io;
 use crate::lease::{Granting, Lease};
-use crate::moving;
+use crate::moving::{self, Pinned, Registration};
 use crate::options::{step_down_margin, ttl_secs};
 use crate::protocol::{self, Registered, TxnReply};
 use crate::resets::Since;
@@ -55,8 +55,12 @@ pub(crate) struct Candidate {
     pub(super) registering: Option<JoinHandle<std::result::Result<Got<TxnReply>, Failure>>>,
     /// The registration may have been made, or may still be, and its revision is not known.
     pub(super) registration_unknown: bool,
-    /// The revision at which the registration was made, until it is used up or deleted.
-    pub(super) registration: Option<i64>,
+    /// The registration, which a move of its lease makes anew.
+    pub(super) registration: Rc<Registration>,
+    /// Lets the registration move with its lease while it only stands.
+    pub(super) standing: Option<moving::Standing>,
+    /// Keeps the lease from moving while something under way names it.
+    pub(super) pinned: Option<Pinned>,
     /// May registrations be written? (A role with the key alone stands without, S15.)
     pub(super) may_register: bool,
     /// May the mark be written?
@@ -79,6 +83,7 @@ pub(crate) struct Candidate {
 impl Candidate {
     /// Sends nothing.
     pub(crate) fn new(io: &Rc<Io>, lead: &Arc<LeadershipShared>, stand: Stand, resets: Since) -> Candidate {
+        let value = protocol::registration_value(stand.priority, &stand.value);
         Candidate {
             io: io.clone(),
             lead: lead.clone(),
@@ -89,7 +94,9 @@ impl Candidate {
             margin: Duration::ZERO,
             registering: None,
             registration_unknown: false,
-            registration: None,
+            registration: Rc::new(Registration::new(&lead.key, &value)),
+            standing: None,
+            pinned: None,
             may_register: true,
             may_mark: true,
             under_way: false,
@@ -115,10 +122,31 @@ impl Candidate {
     /// [`register`](Self::register), and stays: a lease of its own is renewed from now on, at the pace of who waits.
     pub(crate) async fn prepare(&mut self) -> Result<()> {
         self.register().await?;
-        if let Some(lease) = self.lease.as_ref().filter(|_| !self.lease_is_callers) {
+        let lease = self.standing_lease()?;
+        if !self.lease_is_callers {
             self.io.renewer.with(|machine, _| machine.stand(lease.id()));
         }
+        self.rest(&lease);
         Ok(())
+    }
+
+    /// Nothing is under way that names the lease: its keys, the registration among them, may move to a fresh one.
+    pub(super) fn rest(&mut self, lease: &Arc<LeaseShared>) {
+        if self.registered().is_some() {
+            self.standing.get_or_insert_with(|| moving::Standing::new(&self.io, lease, &self.registration));
+        }
+        self.pinned = None;
+        moving::may_move(&self.io, lease);
+    }
+
+    /// Waits until the lease does not move, and keeps it from moving.
+    pub(super) async fn pin(&mut self, lease: &Arc<LeaseShared>) {
+        while self.pinned.is_none() {
+            self.pinned = Pinned::new(&self.io, lease);
+            if self.pinned.is_none() {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        }
     }
 
     /// Obtains a lease and registers. Once.
@@ -132,27 +160,27 @@ impl Candidate {
     /// Can it still win? Not once it has won, or may have; nor without its lease or its registration.
     pub(crate) fn stands(&self) -> bool {
         let lives = self.lease.as_ref().is_some_and(|lease| lease.deadline.valid());
-        lives && self.won.is_none() && (self.registration.is_some() || !self.may_register && !self.under_way)
+        lives && self.won.is_none() && (self.registered().is_some() || !self.may_register && !self.under_way)
     }
 
     /// The revision at which it registered, while that stands.
     pub(crate) fn registered(&self) -> Option<i64> {
-        self.registration
+        self.registration.made.get()
     }
 
     /// As others see it, while its registration stands.
     pub(crate) fn as_registered(&self) -> Option<Registered> {
         Some(Registered {
             lease: self.lease.as_ref()?.id(),
-            revision: self.registration?,
+            revision: self.registered()?,
             priority: self.stand.priority,
             value: self.stand.value.clone(),
         })
     }
 
     /// Its registration was seen to be gone, without a win of its own.
-    pub(crate) fn deregistered(&mut self) {
-        self.registration = None;
+    pub(crate) fn deregistered(&self) {
+        self.registration.made.set(None);
     }
 
     /// Is `lease` the one that it stands with?
@@ -187,7 +215,8 @@ impl Candidate {
                     }
                     return Err(Error::invalid("lease", format!("lease {:x} has expired", lease.id())));
                 }
-                self.alone = Some(Alone::with(&self.io, lease.shared(), &self.lead.key).await?);
+                let (alone, pinned) = Alone::with(&self.io, lease.shared(), &self.lead.key).await?;
+                (self.alone, self.pinned) = (Some(alone), Some(pinned));
                 self.lease_is_callers = true;
                 lease.shared().clone()
             }
@@ -206,7 +235,7 @@ impl Candidate {
     /// One registration, one win: what makes a campaign whose reply was lost safe to repeat, and to give up (S7).
     async fn make_registration(&mut self, lease: &LeaseShared) -> Result<()> {
         let (io, key) = (self.io.clone(), self.lead.key.clone());
-        let txn = protocol::register(&key, lease.id(), self.stand.priority, &self.stand.value);
+        let txn = protocol::register(&key, lease.id(), self.registration.value.borrow().clone());
         // A task of its own: who gives the campaign up must know what has become of it.
         let registering = tokio::task::spawn_local(async move {
             io.etcd.txn(io.etcd.repeatable("registration", &key), &txn).await
@@ -216,8 +245,8 @@ impl Candidate {
         let key = &self.lead.key;
         match done.map_err(|_| Error::internal("a registration ended without an answer"))? {
             Ok(got) => {
-                self.registration = protocol::registered(&got.body);
-                if self.registration.is_none() {
+                self.registration.made.set(protocol::registered(&got.body));
+                if self.registered().is_none() {
                     return Err(Error::unavailable(format!("the registration for {} vanished", show(key))));
                 }
                 Ok(())

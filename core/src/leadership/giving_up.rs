@@ -20,13 +20,11 @@ use crate::term::{Holding, LeaseShared, TermShared};
 pub(crate) struct Alone {
     io: Rc<Io>,
     of: (usize, Vec<u8>),
-    /// Until the registration is used up nothing on the lease moves: its name is the lease's.
-    pinned: Option<Pinned>,
 }
 
 impl Alone {
     /// Waits for the one before, as long as a call may take.
-    pub(crate) async fn with(io: &Rc<Io>, lease: &Arc<LeaseShared>, key: &[u8]) -> Result<Alone> {
+    pub(crate) async fn with(io: &Rc<Io>, lease: &Arc<LeaseShared>, key: &[u8]) -> Result<(Alone, Pinned)> {
         let of = (Arc::as_ptr(lease) as usize, key.to_vec());
         let until = tokio::time::Instant::now() + io.etcd.timeout;
         while !io.campaigns.borrow_mut().insert(of.clone()) {
@@ -39,27 +37,17 @@ impl Alone {
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        let mut alone = Alone {
-            io: io.clone(),
-            of,
-            pinned: None,
-        };
-        while alone.pinned.is_none() {
-            alone.pinned = Pinned::new(io, lease);
-            if alone.pinned.is_none() {
-                if tokio::time::Instant::now() >= until {
-                    let lease = lease.id();
-                    return Err(Error::unavailable(format!("the keys of lease {lease:x} are moving to a fresh one")));
-                }
-                tokio::time::sleep(Duration::from_millis(5)).await;
+        let alone = Alone { io: io.clone(), of };
+        loop {
+            if let Some(pinned) = Pinned::new(io, lease) {
+                return Ok((alone, pinned));
             }
+            if tokio::time::Instant::now() >= until {
+                let lease = lease.id();
+                return Err(Error::unavailable(format!("the keys of lease {lease:x} are moving to a fresh one")));
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        Ok(alone)
-    }
-
-    /// The registration is used up: the key it won moves with its lease.
-    pub(super) fn won(&mut self) {
-        self.pinned = None;
     }
 }
 
@@ -83,6 +71,7 @@ impl Candidate {
         let Some(lease) = self.lease.take() else { return };
         self.stop_renewing_for_us(&lease);
         let key = self.lead.key.clone();
+        self.standing = None;
         if !self.lease_is_callers {
             // A key that was won goes first: with etcd's leader changing, the revoke alone could take a TTL longer.
             if let Some(won) = &self.won {
@@ -95,6 +84,7 @@ impl Candidate {
             }
             return;
         }
+        self.pin(&lease).await;
         self.clean_up_shared(&lease, &key).await;
     }
 
@@ -102,23 +92,23 @@ impl Candidate {
     async fn clean_up_shared(&mut self, lease: &LeaseShared, key: &[u8]) {
         if let Some(registering) = self.registering.take() {
             match registering.await {
-                Ok(Ok(got)) => self.registration = protocol::registered(&got.body),
+                Ok(Ok(got)) => self.registration.made.set(protocol::registered(&got.body)),
                 Ok(Err(Failure::NotApplied(_))) => {}
                 _ => self.registration_unknown = true,
             }
         }
         let mut known = false;
         while lease.deadline.valid() && !known {
-            if self.registration_unknown && self.registration.is_none() {
+            if self.registration_unknown && self.registered().is_none() {
                 // Made once more, or found: then it is known, and can be deleted.
-                let txn = protocol::register(key, lease.id(), self.stand.priority, &self.stand.value);
+                let txn = protocol::register(key, lease.id(), self.registration.value.borrow().clone());
                 let ask = self.io.etcd.repeatable("giving up a registration", key);
                 if let Ok(got) = self.io.etcd.txn(ask, &txn).await {
                     self.registration_unknown = false;
-                    self.registration = protocol::registered(&got.body);
+                    self.registration.made.set(protocol::registered(&got.body));
                 }
             }
-            known = match (self.registration, &self.won) {
+            known = match (self.registered(), &self.won) {
                 (_, Some(won)) => self.surrender(&won.holding).await,
                 (Some(registration), None) => {
                     let txn = protocol::deregister(key, lease.id(), registration);

@@ -59,6 +59,7 @@ impl Candidate {
             return;
         }
         self.stand.value = value.to_vec();
+        *self.registration.value.borrow_mut() = protocol::registration_value(self.stand.priority, value);
         let Some(own) = self.as_registered() else { return };
         let (io, key, before) = (self.io.clone(), self.lead.key.clone(), self.renaming.take());
         self.renaming = Some(tokio::task::spawn_local(async move {

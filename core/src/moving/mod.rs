@@ -3,7 +3,7 @@
 
 mod one;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use crate::io::Io;
+use crate::protocol::Key;
 use crate::term::{Holding, LeaseShared};
 
 /// Leases that move at once: each is a grant, a put and a revoke of a cluster that has just lost its leader.
@@ -39,6 +40,8 @@ pub(crate) struct Moves {
     tasks: RefCell<BTreeSet<usize>>,
     /// Keys won that are not led yet.
     wins: RefCell<Vec<(Arc<LeaseShared>, Arc<Holding>)>>,
+    /// Registrations of candidates that only stand.
+    standing: RefCell<Vec<(Arc<LeaseShared>, Rc<Registration>)>>,
     permits: Semaphore,
 }
 
@@ -48,6 +51,7 @@ impl Default for Moves {
             uses: RefCell::default(),
             tasks: RefCell::default(),
             wins: RefCell::default(),
+            standing: RefCell::default(),
             permits: Semaphore::new(AT_ONCE),
         }
     }
@@ -133,24 +137,78 @@ impl Drop for Won {
     }
 }
 
+/// A registration as its candidate and a move share it: moved, it is another.
+#[derive(Debug)]
+pub(crate) struct Registration {
+    pub(crate) key: Key,
+    /// What it holds.
+    pub(crate) value: RefCell<Vec<u8>>,
+    /// The revision at which it was made, until it is used up or deleted.
+    pub(crate) made: Cell<Option<i64>>,
+}
+
+impl Registration {
+    /// One to be made for `key`.
+    pub(crate) fn new(key: &Key, value: &[u8]) -> Registration {
+        Registration {
+            key: key.clone(),
+            value: RefCell::new(value.to_vec()),
+            made: Cell::new(None),
+        }
+    }
+}
+
+/// A registration that moves with its lease, until dropped.
+pub(crate) struct Standing {
+    io: Rc<Io>,
+    registration: Rc<Registration>,
+}
+
+impl Standing {
+    pub(crate) fn new(io: &Rc<Io>, lease: &Arc<LeaseShared>, registration: &Rc<Registration>) -> Standing {
+        io.moves.standing.borrow_mut().push((lease.clone(), registration.clone()));
+        Standing {
+            io: io.clone(),
+            registration: registration.clone(),
+        }
+    }
+}
+
+impl Drop for Standing {
+    fn drop(&mut self) {
+        self.io.moves.standing.borrow_mut().retain(|(_, other)| !Rc::ptr_eq(other, &self.registration));
+    }
+}
+
 impl Moves {
+    fn standing_on(&self, lease: &Arc<LeaseShared>) -> Vec<Rc<Registration>> {
+        let standing = self.standing.borrow();
+        let on = standing.iter().filter(|(on, one)| Arc::ptr_eq(on, lease) && one.made.get().is_some());
+        on.map(|(_, one)| one.clone()).collect()
+    }
+
     fn won_on(&self, lease: &Arc<LeaseShared>) -> Vec<Arc<Holding>> {
         let wins = self.wins.borrow();
         wins.iter().filter(|(on, _)| Arc::ptr_eq(on, lease)).map(|(_, holding)| holding.clone()).collect()
     }
 }
 
-/// Is the lease renewed, does it carry a key of ours, and is it not settled at etcd's raft term of now?
+/// Is the lease renewed, does it carry a key or a registration of ours, and is it not settled at etcd's raft term of now?
 fn due(io: &Io, lease: &Arc<LeaseShared>) -> bool {
     lease.settled.load(Ordering::Acquire) < io.etcd.raft_term()
         && io.renewer.with(|machine, _| machine.is_renewing(lease.id()))
-        && (io.renewer.with(|machine, _| machine.carries_terms(lease)) || !io.moves.won_on(lease).is_empty())
+        && (carries_keys(io, lease) || !io.moves.standing_on(lease).is_empty())
 }
 
-/// All those.
+fn carries_keys(io: &Io, lease: &Arc<LeaseShared>) -> bool {
+    io.renewer.with(|machine, _| machine.carries_terms(lease)) || !io.moves.won_on(lease).is_empty()
+}
+
+/// All those, who leads before who waits.
 fn all_due(io: &Io) -> Vec<Arc<LeaseShared>> {
     let mut leases = io.renewer.with(|machine, _| machine.leases());
     leases.retain(|lease| due(io, lease));
+    leases.sort_by_key(|lease| !carries_keys(io, lease));
     leases
 }
 

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
 
-use super::Moving;
+use super::{Moving, Registration};
 use crate::error::{Error, Reason, show};
 use crate::etcd::Failure;
 use crate::io::Io;
 use crate::lease::Granting;
-use crate::protocol::{self, MoveReply};
+use crate::protocol::{self, Guard, MoveReply, Reregistered};
 use crate::release;
 use crate::term::{Holding, LeaseShared, TermShared};
 
@@ -34,6 +34,34 @@ pub(super) enum Outcome {
 struct Key {
     holding: Arc<Holding>,
     term: Option<Arc<TermShared>>,
+}
+
+/// What moves with the lease.
+enum Item {
+    Key(Key),
+    Registration(Rc<Registration>),
+}
+
+impl Item {
+    fn term(&self) -> Option<&Arc<TermShared>> {
+        match self {
+            Item::Key(key) => key.term.as_ref(),
+            Item::Registration(_) => None,
+        }
+    }
+
+    /// The key's name in etcd, while it hangs on `lease`.
+    fn name(&self, lease: i64) -> Vec<u8> {
+        match self {
+            Item::Key(key) => key.holding.key.to_vec(),
+            Item::Registration(one) => protocol::registration_key(&one.key, lease),
+        }
+    }
+}
+
+fn items_on(io: &Rc<Io>, lease: &Arc<LeaseShared>) -> Vec<Item> {
+    let standing = io.moves.standing_on(lease).into_iter().map(Item::Registration);
+    keys_on(io, lease).into_iter().map(Item::Key).chain(standing).collect()
 }
 
 /// Where one key is, known for certain.
@@ -105,10 +133,10 @@ pub(super) async fn move_lease(io: &Rc<Io>, lease: &Arc<LeaseShared>) -> Outcome
         return Outcome::Stays;
     }
     // No await from here to the first sending: nothing can extend the old lease's terms in between.
-    let keys = keys_on(io, lease);
+    let items = items_on(io, lease);
     let in_time = !lease.closed.load(Ordering::Acquire)
         && lease.deadline.valid()
-        && !keys.is_empty()
+        && !items.is_empty()
         && settled >= io.etcd.raft_term()
         && io.renewer.with(|machine, now| machine.begin_move(old, fresh, now));
     if !in_time {
@@ -117,16 +145,21 @@ pub(super) async fn move_lease(io: &Rc<Io>, lease: &Arc<LeaseShared>) -> Outcome
     granting.keep();
     drop(releasing);
     drop(granted); // its deadline is the old handle's now
-    let places = move_all(io, lease, &keys, fresh).await;
-    end(io, lease, (old, fresh), (&keys, &places), settled).await
+    let places = move_all(io, lease, &items, (old, fresh)).await;
+    end(io, lease, (old, fresh), (&items, &places), settled).await
 }
 
 /// Where each key is in the end: none is left on the old lease once one hangs on the fresh.
-async fn move_all(io: &Rc<Io>, lease: &Arc<LeaseShared>, keys: &[Key], fresh: i64) -> Vec<Where> {
-    let mut places = vec![Where::Old; keys.len()];
+async fn move_all(io: &Rc<Io>, lease: &Arc<LeaseShared>, items: &[Item], ids: (i64, i64)) -> Vec<Where> {
+    let mut places = vec![Where::Old; items.len()];
     loop {
-        let left = keys.iter().zip(&mut places).filter(|(_, place)| matches!(place, Where::Old | Where::Refused));
-        let moving = left.map(|(key, place)| async move { *place = move_key(io, lease, key, fresh).await });
+        let left = items.iter().zip(&mut places).filter(|(_, place)| matches!(place, Where::Old | Where::Refused));
+        let moving = left.map(|(item, place)| async move {
+            *place = match item {
+                Item::Key(key) => move_key(io, lease, key, ids.1).await,
+                Item::Registration(one) => move_registration(io, lease, one, ids).await,
+            };
+        });
         stream::iter(moving).buffer_unordered(KEYS_AT_ONCE).collect::<Vec<()>>().await;
         let left = places.iter().any(|place| matches!(place, Where::Old | Where::Refused));
         if !left || !places.contains(&Where::Fresh) || places.contains(&Where::FreshIsGone) {
@@ -139,9 +172,9 @@ async fn move_all(io: &Rc<Io>, lease: &Arc<LeaseShared>, keys: &[Key], fresh: i6
 /// Every key that etcd knows on the lease is one of ours, held now.
 async fn carries_ours_only(io: &Rc<Io>, lease: &Arc<LeaseShared>) -> Result<bool, Failure> {
     let Some(found) = io.etcd.keys_on(lease.id()).await? else { return Ok(true) }; // gone: the renewals will say so
-    let ours = keys_on(io, lease);
+    let ours = items_on(io, lease);
     let named: std::collections::BTreeSet<Vec<u8>> =
-        ours.iter().map(|key| io.etcd.namespace.add(&key.holding.key)).collect();
+        ours.iter().map(|item| io.etcd.namespace.add(&item.name(lease.id()))).collect();
     Ok(found.iter().all(|key| named.contains(key)))
 }
 
@@ -198,19 +231,78 @@ async fn move_key(io: &Rc<Io>, lease: &Arc<LeaseShared>, key: &Key, fresh: i64) 
     }
 }
 
+/// Puts a registration under the fresh lease, until it is known where it is; or the key, which it may have won meanwhile.
+/// Nothing else of its candidate's is under way: that waits for the move's end.
+async fn move_registration(
+    io: &Rc<Io>,
+    lease: &Arc<LeaseShared>,
+    one: &Registration,
+    (old, fresh): (i64, i64),
+) -> Where {
+    let mut unknown = false;
+    let mut won: Option<Guard> = None;
+    let mut modified = 0;
+    loop {
+        let Some(made) = one.made.get().filter(|_| !lease.closed.load(Ordering::Acquire)) else { return Where::Gone };
+        let txn = match &won {
+            Some(guard) => protocol::move_to(guard, modified, fresh),
+            None => protocol::move_registration(&one.key, (old, fresh), made, one.value.borrow().clone()),
+        };
+        let ask = io.etcd.repeatable("re-lease of a candidate", &one.key);
+        match (io.etcd.txn(ask, &txn).await, &won) {
+            (Ok(got), Some(guard)) => match protocol::move_reply(guard, fresh, &got.body) {
+                MoveReply::Moved { .. } => return Where::Fresh,
+                MoveReply::Written { modified: now } => modified = now,
+                MoveReply::Lost => won = None,
+            },
+            (Ok(got), None) => match protocol::reregistered((old, fresh), &got.body) {
+                Reregistered::Made(made) => {
+                    one.made.set(Some(made));
+                    return Where::Fresh;
+                }
+                Reregistered::Won(kv) if kv.lease == fresh => return Where::Fresh,
+                // Handed over at this moment: the key is moved instead, and its candidate finds it there.
+                Reregistered::Won(kv) => {
+                    modified = kv.mod_revision;
+                    won = Some(Guard {
+                        key: one.key.clone(),
+                        create: kv.create_revision,
+                        lease: old,
+                    });
+                }
+                Reregistered::Gone => {
+                    one.made.set(None);
+                    return Where::Gone;
+                }
+            },
+            (Err(Failure::NotApplied(Error::NotLeader { .. })), _) => return Where::FreshIsGone,
+            (Err(Failure::NotApplied(error)), _) if !unknown => {
+                log::debug!("{}: a registration was not moved to lease {fresh:x}: {error}", show(&one.key));
+                let later = matches!(error, Error::Unavailable { .. } | Error::Timeout { .. });
+                return if later { Where::Old } else { Where::Refused };
+            }
+            (Err(failure), _) => {
+                unknown = true;
+                log::debug!("{}: {}", show(&one.key), failure.into_error());
+                tokio::time::sleep(Duration::from_millis(RETRY_MS + io.etcd.random(RETRY_MS))).await;
+            }
+        }
+    }
+}
+
 /// Lets the lease go that no key of ours hangs on.
 async fn end(
     io: &Rc<Io>,
     lease: &Arc<LeaseShared>,
     (old, fresh): (i64, i64),
-    (keys, places): (&[Key], &[Where]),
+    (items, places): (&[Item], &[Where]),
     settled: u64,
 ) -> Outcome {
     let moved = places.contains(&Where::Fresh);
     let closed = || lease.closed.load(Ordering::Acquire); // then both are revoked, once the terms have ended
     if places.contains(&Where::FreshIsGone) {
-        for (key, _) in keys.iter().zip(places).filter(|(_, place)| **place == Where::Fresh) {
-            if let Some(term) = &key.term {
+        for (item, _) in items.iter().zip(places).filter(|(_, place)| **place == Where::Fresh) {
+            if let Some(term) = item.term() {
                 end_term(io, term, Reason::Revoked);
             }
         }
@@ -222,7 +314,7 @@ async fn end(
         return Outcome::Moved;
     }
     // A term that was lost meanwhile is being released, on whichever lease its key hangs: that comes first.
-    for term in keys.iter().filter_map(|key| key.term.as_ref()).filter(|term| term.deadline.over()) {
+    for term in items.iter().filter_map(Item::term).filter(|term| term.deadline.over()) {
         term.released.wait().await;
     }
     if !closed() {

@@ -21,8 +21,8 @@ pub(crate) use queue::{
 };
 pub(crate) use size::{check_compares_size, check_ops_size, check_size};
 pub(crate) use registration::{
-    Registered, deregister, parse_registration, register, registered, registrations, registrations_reply,
-    rename,
+    Registered, Reregistered, deregister, move_registration, parse_registration, register, registered, registration_value,
+    registrations, registrations_reply, rename, reregistered,
 };
 pub(crate) use takeover::{Handed, Mark, handed_reply, leads_at_once, look_at_handed};
 pub(crate) use transactions::{

@@ -1,7 +1,7 @@
 //! Registrations: who stands for a key, under which lease, with which priority (S7, DESIGN §5).
 //! Owns their format and making, reading and deleting one; using one up is the campaign's, or a hand-over's.
 
-use super::{Compare, KeyValue, Op, Pick, Target, Txn, TxnReply, keys::registrations_of, registration_key};
+use super::{Compare, KeyValue, Op, Target, Txn, TxnReply, keys::registrations_of, registration_key};
 
 /// A candidate as its registration shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,12 +36,12 @@ pub(crate) fn parse_registration(kv: &KeyValue) -> Registered {
     }
 }
 
-/// Registers a candidate under its lease. Safe to repeat: a lease's own registration is told by its create revision.
-pub(crate) fn register(key: &[u8], lease: i64, priority: i64, value: &[u8]) -> Txn {
+/// Registers a candidate under its lease, with a [`registration_value`]. Safe to repeat: a lease's own registration is told by its create revision.
+pub(crate) fn register(key: &[u8], lease: i64, value: Vec<u8>) -> Txn {
     let registration = registration_key(key, lease);
     Txn {
         when: vec![Compare::is(&registration, Target::Create(0))],
-        then: vec![Op::put_with_lease(registration.clone(), registration_value(priority, value), lease)],
+        then: vec![Op::put_with_lease(registration.clone(), value, lease)],
         otherwise: vec![Op::get(registration)],
     }
 }
@@ -64,6 +64,38 @@ pub(crate) fn registered(reply: &TxnReply) -> Option<i64> {
     reply.first(0).map(|kv| kv.create_revision)
 }
 
+/// Moves a registration from lease `old` to lease `fresh`: there it is another, made now.
+pub(crate) fn move_registration(key: &[u8], (old, fresh): (i64, i64), registration: i64, value: Vec<u8>) -> Txn {
+    let (from, to) = (registration_key(key, old), registration_key(key, fresh));
+    Txn {
+        when: vec![Compare::is(&from, Target::Create(registration))],
+        then: vec![Op::delete(from), Op::put_with_lease(to.clone(), value, fresh)],
+        otherwise: vec![Op::get(to), Op::get(key)],
+    }
+}
+
+/// What the reply of a [`move_registration`] says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Reregistered {
+    /// By this sending or an earlier one, at this revision.
+    Made(i64),
+    /// The registration was used up: the key hangs on one of the leases.
+    Won(KeyValue),
+    Gone,
+}
+
+/// Reads the reply of [`move_registration`].
+pub(crate) fn reregistered((old, fresh): (i64, i64), reply: &TxnReply) -> Reregistered {
+    if reply.succeeded {
+        return Reregistered::Made(reply.revision);
+    }
+    match (reply.first(0), reply.first(1)) {
+        (Some(made), _) => Reregistered::Made(made.create_revision),
+        (None, Some(key)) if [old, fresh].contains(&key.lease) => Reregistered::Won(key.clone()),
+        _ => Reregistered::Gone,
+    }
+}
+
 /// Gives a campaign up: deletes the registration, so that a campaign still under way can no longer win, and reads the
 /// key, which is then the last word (S7).
 pub(crate) fn deregister(key: &[u8], lease: i64, registration: i64) -> Txn {
@@ -75,10 +107,10 @@ pub(crate) fn deregister(key: &[u8], lease: i64, registration: i64) -> Txn {
     }
 }
 
-/// Who stands for a key, the first to register first, at most `limit` (0 = all).
+/// Who stands for a key, in the order of the names of their registrations, at most `limit` (0 = all).
 pub(crate) fn registrations(key: &[u8], limit: i64) -> Txn {
     Txn {
-        then: vec![Op::pick(&registrations_of(key), Pick::Oldest, limit)],
+        then: vec![Op::get_prefix(registrations_of(key), limit)],
         ..Txn::default()
     }
 }
@@ -105,5 +137,29 @@ mod tests {
             assert_eq!(parse(whole.as_bytes()), (0, whole.into()), "{whole:?}");
         }
         assert_eq!(parse(b"\xff 1"), (0, b"\xff 1".to_vec()));
+    }
+
+    #[test]
+    fn s7_a_registration_is_moved_once_and_never_after_it_was_used_up() {
+        let txn = move_registration(b"k", (7, 8), 12, b"0 v".to_vec());
+        assert_eq!(txn.when, [Compare::is(b"k.candidates/7", Target::Create(12))]);
+        let then = vec![Op::delete("k.candidates/7"), Op::put_with_lease("k.candidates/8", "0 v", 8)];
+        assert_eq!((txn.then, txn.otherwise), (then, vec![Op::get("k.candidates/8"), Op::get("k")]));
+        let found = |create, lease| {
+            let kv = KeyValue { create_revision: create, lease, ..KeyValue::default() };
+            super::super::OpReply::Get { count: 1, kvs: if create == 0 { Vec::new() } else { vec![kv] } }
+        };
+        let read = |registration, key| {
+            let replies = vec![registration, key];
+            reregistered((7, 8), &TxnReply { succeeded: false, revision: 40, replies })
+        };
+        let applied = TxnReply { succeeded: true, revision: 30, replies: Vec::new() };
+        assert_eq!(reregistered((7, 8), &applied), Reregistered::Made(30));
+        assert_eq!(read(found(25, 8), found(0, 0)), Reregistered::Made(25), "an earlier sending");
+        for lease in [7, 8] {
+            assert!(matches!(read(found(0, 0), found(5, lease)), Reregistered::Won(kv) if kv.lease == lease));
+        }
+        assert_eq!(read(found(0, 0), found(5, 9)), Reregistered::Gone);
+        assert_eq!(read(found(0, 0), found(0, 0)), Reregistered::Gone);
     }
 }

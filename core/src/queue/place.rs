@@ -15,6 +15,7 @@ use crate::etcd::{Failure, Got, Level, Proof, Reader};
 use crate::io::{Cancel, Io};
 use crate::lease::{Granting, Lease};
 use crate::leadership::{Alone, next_id};
+use crate::moving::Pinned;
 use crate::options::{CampaignOptions, DEFAULT_TAKEOVER_DELAY, step_down_margin, ttl_secs};
 use crate::protocol::{self, Guard, Joined, Key, QueueView, TxnReply};
 use crate::release;
@@ -122,7 +123,7 @@ struct Place {
 struct OnShared {
     _lease: Lease,
     /// Two places under one key would be one, and the key names the lease: it must not move.
-    _alone: Alone,
+    _alone: (Alone, Pinned),
 }
 
 /// The queue as a look at it showed it.

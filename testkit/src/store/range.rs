@@ -93,7 +93,7 @@ impl Store {
             });
         }
         // etcd counts before it filters.
-        let mut kvs: Vec<PbKeyValue> = found
+        let mut kvs: Vec<&PbKeyValue> = found
             .into_iter()
             .filter(|kv| {
                 request.max_mod_revision == 0 || kv.mod_revision <= request.max_mod_revision
@@ -109,7 +109,6 @@ impl Store {
                 request.min_create_revision == 0
                     || kv.create_revision >= request.min_create_revision
             })
-            .cloned()
             .collect();
         let known = (ORDER_NONE..=ORDER_DESCEND).contains(&request.sort_order);
         if known && (request.sort_order != ORDER_NONE || request.sort_target != TARGET_KEY) {
@@ -123,6 +122,8 @@ impl Store {
         if more {
             kvs.truncate(limit);
         }
+        // Only what is sent is copied: a read of the first few of thousands costs little.
+        let mut kvs: Vec<PbKeyValue> = kvs.into_iter().cloned().collect();
         if request.keys_only {
             kvs.iter_mut().for_each(|kv| kv.value.clear());
         }

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::steps::{DELAY, nothing_left};
 
-const TTL: Duration = Duration::from_secs(5);
+pub(crate) const TTL: Duration = Duration::from_secs(5);
 const BOUND: Duration = Duration::from_secs(30);
 const SOON: Duration = Duration::from_secs(1);
 
@@ -24,34 +24,39 @@ fn builder(peer: &Peer, value: &str) -> ElectorBuilder {
     Elector::builder(&peer.client, "k").value(value).ttl(TTL).campaign_limit(1000)
 }
 
-fn elector(peer: &Peer, value: &str) -> Rc<Elector> {
+pub(crate) fn elector(peer: &Peer, value: &str) -> Rc<Elector> {
     Rc::new(builder(peer, value).start().unwrap())
 }
 
-async fn next(elector: &Elector) -> Term {
+pub(crate) async fn next(elector: &Elector) -> Term {
     tokio::time::timeout(BOUND, elector.next_term()).await.expect("a term within the bound").unwrap().expect("not closed")
 }
 
 /// Somebody waits for the term, from now on.
-fn waits(elector: &Rc<Elector>) -> JoinHandle<Term> {
+pub(crate) fn waits(elector: &Rc<Elector>) -> JoinHandle<Term> {
     let elector = elector.clone();
-    tokio::task::spawn_local(async move { elector.next_term().await.unwrap().expect("not closed") })
+    tokio::task::spawn_local(async move {
+        match elector.next_term().await.unwrap() {
+            Some(term) => term,
+            None => std::future::pending().await, // closed: the case is over
+        }
+    })
 }
 
 async fn value_of(world: &World) -> Option<Vec<u8>> {
     world.get("k").await.map(|kv| kv.value)
 }
 
-async fn standing(world: &World) -> Vec<String> {
+pub(crate) async fn standing(world: &World) -> Vec<String> {
     world.keys("k.candidates/").await
 }
 
-async fn stand(world: &World, candidates: usize) {
+pub(crate) async fn stand(world: &World, candidates: usize) {
     world.until("they stand", async || standing(world).await.len() == candidates).await;
 }
 
 /// The lease of the one candidate that stands.
-async fn lease_of_candidate(world: &World) -> i64 {
+pub(crate) async fn lease_of_candidate(world: &World) -> i64 {
     stand(world, 1).await;
     let name = standing(world).await.remove(0);
     i64::from_str_radix(name.rsplit('/').next().unwrap(), 16).unwrap()
@@ -264,7 +269,7 @@ fn s8_a_cold_follower_holds_nothing() {
 
 /// Puts the key under the candidate's lease as a hand-over does: in one transaction with the mark, and with the end of the
 /// registration unless `keeps` it. The revision.
-async fn hand_over(world: &World, lease: i64, mark: &str, keeps: bool) -> i64 {
+pub(crate) async fn hand_over(world: &World, lease: i64, mark: &str, keeps: bool) -> i64 {
     let put = etcd_client::PutOptions::new().with_lease(lease);
     let mut ops = vec![TxnOp::put("k", "two", Some(put)), TxnOp::put("k.resigned", mark, None)];
     if !keeps {
@@ -438,6 +443,29 @@ fn s7_who_is_preferred_goes_first() {
     simulated(|world| Box::pin(who_is_preferred_goes_first(world)));
 }
 
+/// A leader with `take_back` hands over to a candidate of higher priority, not to others; without it, to nobody.
+async fn a_leader_yields_to_its_betters(world: &World) {
+    for (yields, priority, expected) in [(true, 1, true), (true, 0, false), (false, 1, false)] {
+        let (one, two) = (world.peer(1), world.peer(2));
+        let first = Rc::new(builder(&one, "one").take_back(yields).start().unwrap());
+        let second = Rc::new(builder(&two, "two").priority(priority).start().unwrap());
+        let term = next(&first).await;
+        let successor = waits(&second);
+        stand(world, 1).await;
+        let lost = tokio::time::timeout(Duration::from_secs(40), term.lost()).await;
+        assert_eq!(lost.ok(), expected.then_some(Reason::HandedOver), "{yields} {priority}");
+        drop(term);
+        assert!(successor.await.unwrap().is_valid());
+        first.close().await.unwrap();
+        second.close().await.unwrap();
+    }
+}
+
+#[test]
+fn s10_a_leader_yields_to_its_betters() {
+    simulated(|world| Box::pin(a_leader_yields_to_its_betters(world)));
+}
+
 /// The first candidates are dead though they are registered still: the next takes the key after its delay, not never.
 async fn a_dead_first_candidate_holds_nobody_up(world: &World) {
     let leader = elector(&world.peer(1), "leader");
@@ -489,9 +517,6 @@ async fn requests_of_a_hand_over(world: &World, candidates: u64) -> Vec<u64> {
     for (_, elector) in &peers {
         elector.close().await.unwrap();
     }
-    for task in waiting {
-        let _ = task.await;
-    }
     nothing_left(world, "k", &[], TTL).await;
     all
 }
@@ -507,4 +532,41 @@ async fn a_hand_over_costs_the_same_with_many(world: &World) {
 #[test]
 fn no_herd_a_hand_over_costs_the_same_with_many() {
     simulated(|world| Box::pin(a_hand_over_costs_the_same_with_many(world)));
+}
+
+/// Case 42: a thousand candidates on one key, in one process and in many; the key goes from one to the next.
+async fn a_thousand_candidates_on_one_key(world: &World) {
+    const CANDIDATES: usize = 1000;
+    const PEERS: usize = 20;
+    let peers: Vec<_> = (0..PEERS).map(|number| world.peer(1000 + number as u64)).collect();
+    let leader = elector(&peers[0], "leader");
+    let term = next(&leader).await;
+    let electors: Vec<_> = (0..CANDIDATES).map(|number| elector(&peers[number % PEERS], "one of many")).collect();
+    let mut waiting: Vec<_> = electors.iter().map(waits).collect();
+    world.pass(Duration::from_secs(2)).await;
+    assert_eq!(standing(world).await.len(), CANDIDATES);
+    leader.close().await.unwrap();
+    drop(term);
+    let mut token = 0;
+    for round in 0..5 {
+        let began = Instant::now();
+        let (won, _, rest) = futures_util::future::select_all(waiting).await;
+        let won = won.unwrap();
+        assert!(won.is_valid() && won.token() > token, "round {round}");
+        assert!(began.elapsed() < SOON, "round {round}: {:?}", began.elapsed());
+        token = won.token();
+        waiting = rest;
+        world.pass(2 * TTL).await;
+        assert!(won.is_valid(), "round {round}: it is kept beside all the others");
+        drop(won);
+    }
+    for peer in &peers {
+        peer.client.close().await.unwrap();
+    }
+    assert_eq!(world.leases().await, [0; 0]);
+}
+
+#[test]
+fn case_42_a_thousand_candidates_on_one_key() {
+    simulated(|world| Box::pin(a_thousand_candidates_on_one_key(world)));
 }

@@ -31,8 +31,9 @@ impl Renewals {
         }
         entry.twin = Some(fresh);
         entry.lease.moving(fresh);
-        let (lease, terms, renewing) = (entry.lease.clone(), entry.terms.clone(), entry.renewing);
+        let (lease, terms, renewing, standing) = (entry.lease.clone(), entry.terms.clone(), entry.renewing, entry.standing);
         if let Some(entry) = self.leases.get_mut(fresh) {
+            entry.standing = standing;
             entry.twin = Some(old);
             entry.lease = lease;
             entry.terms = terms;

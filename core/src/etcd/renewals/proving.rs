@@ -105,7 +105,7 @@ impl Renewals {
             }
             return true;
         }
-        if entry.standing && ttl > 0 {
+        if entry.standing && ttl > 0 && entry.knows(raft_term) {
             self.stood(place, extension, now);
             return refill;
         }

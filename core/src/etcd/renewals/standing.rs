@@ -15,6 +15,13 @@ impl Entry {
         let leading = self.ttl / RENEWALS_PER_TTL;
         if self.standing { leading * WAITING_INTERVALS } else { leading }
     }
+
+    /// Did the last reply show this raft term? Another is confirmed by a read: so whoever only waits hears of etcd's new
+    /// leader, and moves to a fresh lease.
+    pub(super) fn knows(&self, raft_term: u64) -> bool {
+        let latest = self.better.as_deref().or(self.extension.as_ref());
+        latest.is_some_and(|latest| latest.raft_term == raft_term)
+    }
 }
 
 impl Renewals {
@@ -91,6 +98,25 @@ mod tests {
         assert!((4..=5).contains(&sent.len()), "{} in 10 s at a TTL of 5 s", sent.len());
         let expected = sent.last().unwrap().after(Duration::from_millis(LIVES)).0 & !63;
         assert_eq!(lease.deadline.at(), BootTime(expected), "it lives on");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn case_45_a_waiting_candidate_has_a_new_raft_term_confirmed_once() {
+        let mut bench = Bench::of(1);
+        bench.lease(7);
+        bench.machine.set_renewing(7, false);
+        bench.machine.stand(7);
+        let mut seen = Vec::new();
+        for _ in 0..4 {
+            bench.pass(2000);
+            assert_eq!(sends(&bench.step()), [7]);
+            bench.reply(7, 5, 2);
+            bench.pass(200);
+            let asked = reads(&bench.step());
+            asked.iter().for_each(|read| _ = bench.answer(*read, 2, |_| None));
+            seen.push(asked.len());
+        }
+        assert_eq!(seen, [1, 0, 0, 0]);
     }
 
     /// The reply of a renewal that comes while the campaign's transaction is under way does not spoil its proof.
