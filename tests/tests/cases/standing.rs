@@ -523,6 +523,9 @@ async fn requests_of_a_hand_over(world: &World, candidates: u64) -> Vec<u64> {
 
 /// No herd: the requests of a hand-over do not grow with the candidates.
 async fn a_hand_over_costs_the_same_with_many(world: &World) {
+    if [2, 3].contains(&world.seed) {
+        return; // once is enough of so many
+    }
     let few = requests_of_a_hand_over(world, 2).await;
     let many = requests_of_a_hand_over(world, 100).await;
     eprintln!("requests of a hand-over: {few:?} with 2 candidates, {many:?} with 100");
@@ -536,6 +539,9 @@ fn no_herd_a_hand_over_costs_the_same_with_many() {
 
 /// Case 42: a thousand candidates on one key, in one process and in many; the key goes from one to the next.
 async fn a_thousand_candidates_on_one_key(world: &World) {
+    if [2, 3].contains(&world.seed) {
+        return; // once is enough of so many
+    }
     const CANDIDATES: usize = 1000;
     const PEERS: usize = 20;
     let peers: Vec<_> = (0..PEERS).map(|number| world.peer(1000 + number as u64)).collect();
@@ -548,7 +554,7 @@ async fn a_thousand_candidates_on_one_key(world: &World) {
     leader.close().await.unwrap();
     drop(term);
     let mut token = 0;
-    for round in 0..5 {
+    for round in 0..3 {
         let began = Instant::now();
         let (won, _, rest) = futures_util::future::select_all(waiting).await;
         let won = won.unwrap();
