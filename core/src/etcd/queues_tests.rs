@@ -72,6 +72,13 @@ impl Bench {
         reads[0]
     }
 
+    /// The first has just ended: nothing is read before who is next in line could.
+    fn read_after_the_next(&mut self) -> u64 {
+        assert_eq!(reads(&self.step()), [0; 0]);
+        self.now = self.now.after(Duration::from_millis(2));
+        self.read()
+    }
+
     /// The one watch that is asked for now: its id, its key (none: the range) and from where.
     fn watch(&mut self) -> (i64, Option<String>, i64) {
         let mut watches = Vec::new();
@@ -143,14 +150,14 @@ fn s11_when_the_first_ends_a_read_says_who_follows() {
     let id = bench.led(2);
     bench.event(id, Event::Delete { revision: 30 });
     assert_eq!(bench.shows().0, Some((5, 5)), "no vacancy where one may wait in line");
-    let read = bench.read();
+    let read = bench.read_after_the_next();
     bench.look(read, 31, Some(kv("q/b", 6, 6)), 1);
     assert_eq!(bench.shows(), (Some((6, 6)), 31));
     let (id, key, start) = bench.watch();
     assert_eq!((key.as_deref(), start), (Some("q/b"), 32));
     bench.created(id);
     bench.event(id, Event::Delete { revision: 40 });
-    let read = bench.read();
+    let read = bench.read_after_the_next();
     bench.look(read, 40, None, 0);
     assert_eq!(bench.shows(), (None, 40));
     assert_eq!(bench.watch().1, None, "the whole range again");
@@ -181,7 +188,7 @@ fn case_28_a_broken_stream_is_resumed_and_a_read_that_it_interrupted_made() {
     assert_ne!(again, id, "an id is never used twice");
     bench.created(again);
     bench.event(again, Event::Delete { revision: 30 });
-    let lost = bench.read();
+    let lost = bench.read_after_the_next();
     let generation = bench.machine.generation;
     bench.machine.broken(generation, bench.now);
     bench.now = bench.now.after(Duration::from_secs(1));
@@ -249,7 +256,7 @@ fn s11_reads_of_a_long_queue_are_spread() {
     let id = bench.led(1000);
     bench.event(id, Event::Delete { revision: 30 });
     assert_eq!(reads(&bench.step()), [0; 0], "a thousand others read now, too");
-    bench.now = bench.now.after(Duration::from_millis(501));
+    bench.now = bench.now.after(Duration::from_millis(503));
     bench.read();
 }
 

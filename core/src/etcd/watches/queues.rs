@@ -17,6 +17,8 @@ use crate::clock::BootTime;
 use crate::error::{Error, show};
 use crate::protocol::{Key, KeyValue};
 
+/// When the first ends, whoever is next in line reads at once, to lead; who merely looks on lets that go first.
+const YIELD: Duration = Duration::from_millis(2);
 /// A read that failed is made again after this.
 const AGAIN: Duration = Duration::from_millis(50);
 /// A read of a long queue waits for up to so much for each pair in it: as many may look on as wait, and each read costs
@@ -52,6 +54,8 @@ struct Queue {
     users: usize,
     /// When it is read because it must be.
     read_at: Option<BootTime>,
+    /// What it is read for has only now happened.
+    yields: bool,
     /// A read is under way.
     reading: bool,
     /// When it is read again although nothing happened …
@@ -228,6 +232,7 @@ impl Watches {
                 level: Writer::new(Level::default()),
                 users: 0,
                 read_at: None,
+                yields: false,
                 reading: false,
                 reread_at: None,
                 reread: false,
@@ -294,7 +299,8 @@ impl Queue {
     fn due(&mut self, now: BootTime, jitter: u64) -> bool {
         let mut due = std::mem::take(&mut self.reread) && self.phase == Phase::Live;
         if self.phase == Phase::Reading {
-            let read_at = self.read_at.unwrap_or_else(|| now.after(self.spread(jitter)));
+            let yields = if std::mem::take(&mut self.yields) { YIELD } else { Duration::ZERO };
+            let read_at = self.read_at.unwrap_or_else(|| now.after(yields + self.spread(jitter)));
             self.read_at = Some(read_at);
             if read_at <= now {
                 self.read_at = None;
@@ -340,6 +346,7 @@ impl Queue {
             _ => {
                 self.phase = Phase::Reading;
                 self.heard = revision;
+                self.yields = true;
                 self.unknown();
             }
         }
