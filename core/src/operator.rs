@@ -303,7 +303,10 @@ struct Taken {
 impl Taken {
     /// Takes it, and waits until whoever led must have noticed.
     async fn take(io: &Rc<Io>, key: &Key, leader: &Leader, cancel: &Cancel) -> Result<Taken> {
-        let (_, granted) = io.etcd.time_to_live(leader.lease).await.map_err(Failure::into_error)?;
+        let granted = match leader.lease {
+            0 => 0, // without a lease nobody believes that it leads by it
+            lease => io.etcd.time_to_live(lease).await.map_err(Failure::into_error)?.1,
+        };
         let mut granting = Granting::new(io);
         let lease = granting.grant(granted.max(0) + LONGER, "operator".into()).await?.id();
         let mark = Mark::operator(held_token(leader));

@@ -5,14 +5,14 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use leadership_core::{Elector, Error, Observed, Observer, Op, Reason, Successor, Term, TermHandle};
+use leadership_core::{Elector, ElectorState, Error, Observed, Observer, Op, Reason, Successor, Term, TermHandle};
 use leadership_testkit::{Access, Cluster, Held, Lost, Method, Target};
 use leadership_tests::both_worlds;
 use leadership_tests::world::{Peer, World, simulated, simulated_with};
 
 use crate::keeping::{TTL, extended};
 use crate::operating::{elector, operator};
-use crate::steps::{DELAY, until_reached};
+use crate::steps::{self, DELAY, until_reached};
 
 /// A stream that fell silent is found out after 12 s, and keys are read again every 18 s at the latest (S11).
 pub(crate) const BOUND: Duration = Duration::from_secs(30);
@@ -205,7 +205,8 @@ both_worlds!(nothing_is_changed, case_36_nothing_is_changed, case_36_unchanged_l
 
 /// The candidate dies in the middle: another is tried, or the holder, which has no term any more, leads on in a new one.
 async fn the_candidate_dies_in_the_middle(world: &World) {
-    for (to, rescued) in [(named("b"), false), (Successor::Highest, true)] {
+    // Its lease ends, or its registration alone goes: that lease may have held the key before (S10).
+    for (to, rescued, dies) in [(named("b"), false, true), (named("b"), false, false), (Successor::Highest, true, true)] {
         let (one, two, three) = (world.peer(1), world.peer(2), world.peer(3));
         let first = elector(&one, "a");
         let term = next(&first).await;
@@ -221,7 +222,11 @@ async fn the_candidate_dies_in_the_middle(world: &World) {
         let mut transfer = Box::pin(begun(first.transfer(to), term).await);
         until_reached(&held, &mut transfer).await;
         two.faults.hang(Method::Any);
-        world.revoke(victim).await;
+        if dies {
+            world.revoke(victim).await;
+        } else {
+            world.delete(&format!("k.candidates/{victim:x}")).await;
+        }
         held.release();
         let outcome = transfer.await;
         if let Some(served) = served {
@@ -544,6 +549,87 @@ async fn an_operators_candidate_goes_away(world: &World) {
 #[test]
 fn case_36_an_operators_candidate_goes_away() {
     simulated(|world| Box::pin(an_operators_candidate_goes_away(world)));
+}
+
+/// Cases 52 and 57 with hand-overs: the mark that one leaves beside the key saves nobody's delay when that key is lost
+/// early, and who is handed a key and gives it up within its delay says nothing for the one after it.
+async fn the_mark_of_a_hand_over(world: &World) {
+    let (one, two, three) = (world.peer(1), world.peer(2), world.peer(3));
+    let (first, second) = (delaying(&one, "a"), delaying(&two, "b"));
+    let term = next(&first).await;
+    let mut waiting = Box::pin(next(&second));
+    tokio::select! {
+        early = &mut waiting => panic!("{early:?}"),
+        () = stand(world, 1) => {}
+    }
+    let transfer = begun(first.transfer(named("b")), term).await;
+    let (handed, b) = tokio::join!(transfer, waiting);
+    handed.unwrap();
+    first.close().await.unwrap();
+    let third = three.leadership_with("k", steps::delaying());
+    steps::follow(&third).await;
+    assert!(world.get("k.resigned").await.is_some(), "the hand-over's own");
+    world.delete("k").await;
+    b.lost().await;
+    let token = b.token();
+    drop(b);
+    second.close().await.unwrap();
+    let c = steps::delayed(steps::timed(&third, "c").await);
+    assert!(c.token() > token && world.get("k.resigned").await.is_none());
+
+    let fourth = delaying(&one, "d");
+    let fifth = two.leadership_with("k", steps::delaying());
+    steps::follow(&fifth).await;
+    let mut waiting = Box::pin(next(&fourth));
+    tokio::select! {
+        early = &mut waiting => panic!("{early:?}"),
+        () = stand(world, 1) => {}
+    }
+    let within = async {
+        operator(&two).transfer(named("d"), false).await.unwrap();
+        world.until("it waits its delay", async || fourth.state() == ElectorState::Delayed).await;
+    };
+    tokio::select! {
+        early = &mut waiting => panic!("{early:?}"),
+        () = within => {}
+    }
+    drop(waiting);
+    fourth.close().await.unwrap();
+    assert_eq!(world.get("k").await, None, "given up");
+    assert_eq!(world.get("k.resigned").await.unwrap().value, format!("{} operator", c.token()).into_bytes());
+    let e = steps::delayed(steps::timed(&fifth, "e").await);
+    assert!(e.token() > c.token());
+}
+
+#[test]
+fn case_52_case_57_s15_the_mark_of_a_hand_over() {
+    simulated(|world| Box::pin(the_mark_of_a_hand_over(world)));
+}
+
+/// Who does not let go of its term within the drain timeout has lost it all the same before the successor leads.
+async fn who_does_not_let_go(world: &World) {
+    let (one, two) = (world.peer(1), world.peer(2));
+    let drain = Duration::from_millis(500);
+    let first = Elector::builder(&one.client, "k").value("a").ttl(TTL).drain_timeout(drain).start().unwrap();
+    let second = Rc::new(elector(&two, "b"));
+    let term = next(&first).await;
+    let served = serve(second.clone());
+    stand(world, 1).await;
+    let mut transfer = Box::pin(first.transfer(named("b")));
+    loop {
+        tokio::select! {
+            handed = &mut transfer => break drop(handed.unwrap()),
+            () = world.pass(Duration::from_millis(1)) => assert!(!(term.is_valid() && second.is_leader()), "S1"),
+        }
+    }
+    assert!(!term.is_valid());
+    world.until("it leads", async || second.is_leader()).await;
+    assert!(!term.is_valid() && served.borrow()[0].token() > term.token());
+}
+
+#[test]
+fn case_36_s9_who_does_not_let_go() {
+    simulated(|world| Box::pin(who_does_not_let_go(world)));
 }
 
 /// Closed, resigned, lost or handed over twice while a hand-over drains.

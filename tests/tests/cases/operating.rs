@@ -49,8 +49,13 @@ async fn paused_in_each_state(world: &World) {
         operator.unpause().await.unwrap();
     });
     let term = term.unwrap().unwrap();
-    // While it leads: drained, with authority to finish.
+    // While it leads, and another stands by: drained, with authority to finish.
+    let second = elector(&two, "two");
+    let standing = tokio::time::timeout(Duration::from_millis(500), second.next_term()).await;
+    assert!(standing.is_err() && world.keys("k.candidates/").await.len() == 1, "it stands by");
     operator.pause().await.unwrap();
+    world.until("nobody stands", async || world.keys("k.candidates/").await.is_empty()).await;
+    second.close().await.unwrap();
     assert_eq!(term.lost().await, Reason::Paused);
     assert_eq!(first.state(), ElectorState::Draining);
     world.pass(Duration::from_millis(300)).await;
