@@ -74,6 +74,12 @@ impl Election {
         Ok(Observer::of(checked(py, self.core()?.observe())?, self.client.clone_ref(py)))
     }
 
+    /// Gives the key of the term that this election won last another value: the same term, the same token.
+    fn proclaim(&self, py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        let proclaimed = wait(py, self.core()?.proclaim(convert::bytes("value", value)?), None)?;
+        in_time(py, proclaimed, || "proclaim".to_owned())
+    }
+
     /// Gives up the term that this election won last; nothing without one.
     fn resign(&self, py: Python<'_>) -> PyResult<()> {
         let resigned = wait(py, self.core()?.resign(), None)?;

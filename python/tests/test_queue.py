@@ -27,7 +27,8 @@ def test_candidates_lead_in_the_order_in_which_they_came(endpoint: str) -> None:
         assert (waits.value, waits.leads) == (b"two", False) and waits.revision > leads.revision and "two" in repr(waits)
         observer = election.observe()
         assert (seen := next(observer).leader) is not None and seen.value == b"one"
-        first.proclaim("one, still")
+        election.proclaim("one, still")
+        assert first.value == b"one, still"
         assert (seen := next(observer).leader) is not None and seen.value == b"one, still"
         with first:
             assert second.thread.is_alive()
