@@ -20,6 +20,7 @@ class _ElectorOptions(TypedDict, total=False):
     mode: Literal["single_key", "queue"] | None
     lease: SharedLease | None
     priority: int | None
+    take_back: bool | None
     warm: bool | None
     purpose: str | None
     health_check: Callable[[], object] | None

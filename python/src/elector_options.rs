@@ -12,10 +12,11 @@ use crate::health;
 use crate::lease::SharedLease;
 
 /// Every option; None for one of them is as if it were not given.
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 14] = [
     "mode",
     "lease",
     "priority",
+    "take_back",
     "warm",
     "ttl",
     "purpose",
@@ -63,6 +64,7 @@ fn option(builder: core::ElectorBuilder, name: &str, given: &Bound<'_, PyAny>) -
         },
         "lease" => builder.lease(given.cast::<SharedLease>().map_err(|_| wrong("a SharedLease"))?.get().core()?),
         "priority" => builder.priority(given.extract().map_err(|_| wrong("a number of 64 bits"))?),
+        "take_back" => builder.take_back(given.extract().map_err(|_| wrong("bool"))?),
         "warm" => builder.warm(given.extract().map_err(|_| wrong("bool"))?),
         "ttl" => builder.ttl(seconds()?),
         "purpose" => builder.purpose(given.extract::<String>().map_err(|_| wrong("str"))?),

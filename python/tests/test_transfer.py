@@ -78,6 +78,22 @@ def test_participants_and_hand_overs(three: list[Candidate], server: leadership.
         assert all(seen.leader for seen in news), "there was no instant without a leader"
 
 
+def test_a_leader_yields_to_its_betters(server: leadership.testing.Server) -> None:
+    """`take_back`, by the periodic read of who stands."""
+    with leadership.connect(server.endpoint, reread_interval=1) as client:
+        with client.elector("k", "a", priority=1, take_back=True) as elector:
+            term = elector.next_term()
+            assert term is not None
+            same = Candidate(server.endpoint, "k", "b", priority=1)
+            better = Candidate(server.endpoint, "k", "c", priority=2)
+            assert term.wait_lost(10) == "handed_over"
+            term.resign()
+            until(lambda: better.tokens, "the better one leads")
+            assert same.tokens == []
+            same.close()
+            better.close()
+
+
 def test_a_holder_hands_over_what_it_holds_itself(client: leadership.Client, server: leadership.testing.Server) -> None:
     """It waits for the hand-over, so it has done with the term: no drain, and the successor leads at once."""
     with client.elector("k", "a", drain_timeout=20) as elector:
