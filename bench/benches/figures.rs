@@ -1,5 +1,6 @@
 //! The run: etcd started, sections measured in interleaved rounds, tables printed, raw figures written.
-//! Owns the order and the sizes; what a section measures is the library's. `--quick` is the short form.
+//! Owns the order and the sizes; what a section measures is the library's. `--quick` is the short form; names of sections
+//! choose some of them.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use leadership_bench::report::{Spread, machine, table, write_raw};
 use leadership_bench::job::{Job, Layout};
-use leadership_bench::{Result, abi, check};
+use leadership_bench::{Result, abi, check, crowd, elections, handover, idle};
 use leadership_tests::etcd::{Etcd, Version};
 use serde_json::{Value, json};
 
@@ -21,13 +22,24 @@ struct Sizes {
     count: usize,
     window: Duration,
     rounds: usize,
+    handovers: usize,
+    crowd: crowd::Size,
+    idle: Duration,
+    elections: (usize, Duration),
 }
+
+/// The sections, by name.
+const SECTIONS: [&str; 6] = ["check", "renewals", "handover", "elections", "crowd", "idle"];
 
 const FULL: Sizes = Sizes {
     check: check::Size { rounds: 200, calls: 100_000 },
     count: 5000,
     window: Duration::from_secs(10),
     rounds: 3,
+    handovers: 200,
+    crowd: crowd::Size { rounds: 2, changes: 100 },
+    idle: Duration::from_secs(60),
+    elections: (10, Duration::from_secs(2)),
 };
 
 const QUICK: Sizes = Sizes {
@@ -35,6 +47,10 @@ const QUICK: Sizes = Sizes {
     count: 5000,
     window: Duration::from_secs(3),
     rounds: 2,
+    handovers: 50,
+    crowd: crowd::Size { rounds: 1, changes: 20 },
+    idle: Duration::from_secs(20),
+    elections: (4, Duration::from_secs(1)),
 };
 
 fn main() -> ExitCode {
@@ -52,19 +68,44 @@ fn run() -> Result<()> {
         println!("{}", job.measure()?);
         return Ok(());
     }
-    let sizes = if std::env::args().any(|argument| argument == "--quick") { QUICK } else { FULL };
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let quick = arguments.iter().any(|argument| argument == "--quick");
+    let sizes = if quick { QUICK } else { FULL };
+    let chosen: Vec<&String> = arguments.iter().filter(|argument| *argument != "--quick").collect();
+    if let Some(unknown) = chosen.iter().find(|name| !SECTIONS.contains(&name.as_str())) {
+        return Err(format!("no section {unknown}; there are: {}", SECTIONS.join(" ")).into());
+    }
+    let wanted = |name: &str| chosen.is_empty() || chosen.iter().any(|one| *one == name);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut raw = Vec::new();
     let machine = runtime.block_on(async {
         let etcd = Etcd::start(Version::LATEST).await?;
         let facts = machine(etcd.status(0).await?.version());
         print_machine(&facts);
-        raw.extend(check::section(&endpoint(&etcd, 0)?, sizes.check).await?);
-        raw.extend(abi::c_section(&endpoint(&etcd, 0)?, sizes.check)?);
-        raw.extend(abi::python_section(&endpoint(&etcd, 0)?, sizes.check)?);
+        let endpoint = endpoint(&etcd, 0)?;
+        if wanted("check") {
+            raw.extend(check::section(&endpoint, sizes.check).await?);
+            raw.extend(abi::c_section(&endpoint, sizes.check)?);
+            raw.extend(abi::python_section(&endpoint, sizes.check)?);
+        }
+        if wanted("handover") {
+            raw.extend(handover::section(&endpoint, sizes.handovers).await?);
+        }
+        if wanted("elections") {
+            let (rounds, window) = sizes.elections;
+            raw.extend(elections::section(&endpoint, rounds, window).await?);
+        }
         Result::Ok(facts)
     })?;
-    raw.extend(runtime.block_on(renewals(&sizes))?);
+    if wanted("idle") {
+        raw.extend(runtime.block_on(idle::section(sizes.idle))?);
+    }
+    if wanted("crowd") {
+        raw.extend(runtime.block_on(crowd::section(sizes.crowd))?);
+    }
+    if wanted("renewals") {
+        raw.extend(runtime.block_on(renewals(&sizes))?);
+    }
     let path = write_raw(&machine, &raw)?;
     eprintln!("raw figures: {}", path.display());
     Ok(())

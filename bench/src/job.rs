@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::{Result, layouts, ours};
+use crate::{Result, idle, layouts, ours};
 
 /// The TTL of every lease in the comparison: what a service that uses the default has.
 pub const TTL: Duration = Duration::from_secs(5);
@@ -46,10 +46,12 @@ pub enum Layout {
     PerRenewal,
     /// The library, leaderships.
     Leaderships,
+    /// The library, electors that follow: of another section, so not in `ALL`.
+    Followers,
 }
 
 impl Layout {
-    /// All, in the order of a round.
+    /// All ways to renew, in the order of a round.
     pub const ALL: [Layout; 5] =
         [Layout::Bare, Layout::Ours, Layout::PerLease, Layout::PerRenewal, Layout::Leaderships];
 
@@ -62,6 +64,7 @@ impl Layout {
             Layout::PerLease => "stream per lease",
             Layout::PerRenewal => "stream per renewal",
             Layout::Leaderships => "ours, leaderships",
+            Layout::Followers => "ours, followers",
         }
     }
 }
@@ -98,7 +101,7 @@ impl Job {
         let mut next = || arguments.next().ok_or("an argument is missing");
         let name = next()?;
         Ok(Some(Job {
-            layout: Layout::ALL.into_iter().find(|layout| layout.name() == name).ok_or("no such layout")?,
+            layout: Layout::ALL.into_iter().chain([Layout::Followers]).find(|layout| layout.name() == name).ok_or("no such layout")?,
             endpoint: next()?,
             count: next()?.parse()?,
             window: Duration::from_millis(next()?.parse()?),
@@ -116,6 +119,7 @@ impl Job {
             Layout::PerLease => layouts::stream_per_lease(self),
             Layout::PerRenewal => layouts::stream_per_renewal(self),
             Layout::Leaderships => ours::leaderships(self),
+            Layout::Followers => idle::followers(self),
         }
     }
 }

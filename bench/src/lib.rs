@@ -6,6 +6,10 @@
 
 pub mod abi;
 pub mod check;
+pub mod crowd;
+pub mod elections;
+pub mod handover;
+pub mod idle;
 pub mod layouts;
 pub mod meter;
 pub mod ours;

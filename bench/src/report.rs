@@ -67,6 +67,13 @@ pub fn table(head: &[&str], rows: &[Vec<String>]) {
     }
 }
 
+/// The load of the machine over the last minute.
+#[must_use]
+pub fn load() -> f64 {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split_whitespace().next().and_then(|first| first.parse().ok()).unwrap_or(f64::NAN)
+}
+
 /// What the figures were measured on: they mean nothing elsewhere.
 #[must_use]
 pub fn machine(etcd: &str) -> Value {
