@@ -75,6 +75,7 @@ fn ms(span: Duration) -> f64 {
 
 /// One of two electors that pass a term to and fro.
 struct Side {
+    name: String,
     elector: Elector,
     _client: Client,
 }
@@ -83,7 +84,7 @@ impl Side {
     fn start(endpoint: &str, key: &str, value: &str) -> Result<Side> {
         let client = Client::connect([endpoint])?;
         let elector = Elector::builder(&client, key).value(value).ttl(TTL).cool_down(COOL_DOWN).start()?;
-        Ok(Side { elector, _client: client })
+        Ok(Side { name: value.to_owned(), elector, _client: client })
     }
 
     fn wait(&self) -> JoinHandle<leadership_core::Result<Option<Term>>> {
@@ -97,25 +98,25 @@ async fn won(waiting: &mut JoinHandle<leadership_core::Result<Option<Term>>>) ->
 
 /// A term, who has it, and who waits for the next.
 struct Game {
-    sides: [Side; 2],
+    leader: Side,
+    follower: Side,
     term: Term,
-    leads: usize,
     waiting: JoinHandle<leadership_core::Result<Option<Term>>>,
 }
 
 impl Game {
     async fn start(endpoint: &str, key: &str) -> Result<Game> {
-        let sides = [Side::start(endpoint, key, "0")?, Side::start(endpoint, key, "1")?];
-        let term = won(&mut sides[0].wait()).await?;
-        let waiting = sides[1].wait();
-        Ok(Game { sides, term, leads: 0, waiting })
+        let (leader, follower) = (Side::start(endpoint, key, "0")?, Side::start(endpoint, key, "1")?);
+        let term = won(&mut leader.wait()).await?;
+        let waiting = follower.wait();
+        Ok(Game { leader, follower, term, waiting })
     }
 
     /// Waits until the other stands by, too.
     async fn both_stand(&self) -> Result<()> {
         sleep(STAND_BY).await;
         let until = Instant::now() + WITHIN;
-        while self.sides[self.leads].elector.participants().await?.len() < 2 {
+        while self.leader.elector.participants().await?.len() < 2 {
             if Instant::now() > until {
                 return Err("a follower does not stand by".into());
             }
@@ -125,10 +126,41 @@ impl Game {
     }
 
     /// The other leads now; whoever led waits from here on.
-    fn passed(&mut self, term: Term) -> Term {
-        self.leads = 1 - self.leads;
-        self.waiting = self.sides[1 - self.leads].wait();
-        std::mem::replace(&mut self.term, term)
+    fn passed(&mut self, term: Term) {
+        std::mem::swap(&mut self.leader, &mut self.follower);
+        self.waiting = self.follower.wait();
+        self.term = term;
+    }
+
+    /// One change by resigning, in ms.
+    async fn resign(&mut self) -> Result<f64> {
+        self.both_stand().await?;
+        let began = Instant::now();
+        drop(self.term.let_go());
+        let next = won(&mut self.waiting).await?;
+        let took = ms(began.elapsed());
+        self.passed(next);
+        Ok(took)
+    }
+
+    /// One hand-over, in ms.
+    async fn transfer(&mut self) -> Result<f64> {
+        self.both_stand().await?;
+        let to = Successor::Named(self.follower.name.as_bytes().to_vec());
+        let began = Instant::now();
+        let transfer = self.leader.elector.transfer(to);
+        // A holder with nothing to finish: the drain is over as soon as it hears of it.
+        let (term, waiting) = (&self.term, &mut self.waiting);
+        let finish = async {
+            term.lost().await;
+            drop(term.let_go());
+        };
+        let follow = async { Result::Ok((won(waiting).await?, ms(began.elapsed()))) };
+        let (followed, told, ()) = tokio::join!(follow, transfer, finish);
+        told?;
+        let (next, took) = followed?;
+        self.passed(next);
+        Ok(took)
     }
 }
 
@@ -137,62 +169,32 @@ async fn resign(endpoint: &str, pairs: usize) -> Result<Vec<(f64, f64)>> {
     let mut bare = BarePair::start(endpoint, "bench/bare-resign").await?;
     let mut found = Vec::new();
     for pair in 0..pairs {
-        let mut half = [0.0; 2];
-        for which in order(pair) {
-            half[which] = if which == 0 {
-                game.both_stand().await?;
-                let began = Instant::now();
-                drop(game.term.let_go());
-                let next = won(&mut game.waiting).await?;
-                let took = ms(began.elapsed());
-                drop(game.passed(next));
-                took
-            } else {
-                bare.pass(Way::Resign).await?
-            };
-        }
-        found.push((half[0], half[1]));
+        // Which half of a pair goes first alternates, here and below.
+        found.push(if pair.is_multiple_of(2) {
+            (game.resign().await?, bare.pass(Way::Resign).await?)
+        } else {
+            let bare = bare.pass(Way::Resign).await?;
+            (game.resign().await?, bare)
+        });
     }
     Ok(found)
-}
-
-/// Which half of a pair goes first alternates.
-fn order(pair: usize) -> [usize; 2] {
-    if pair.is_multiple_of(2) { [0, 1] } else { [1, 0] }
 }
 
 async fn transfer(endpoint: &str, pairs: usize) -> Result<Vec<(f64, f64)>> {
     let mut game = Game::start(endpoint, "bench/transfer").await?;
     let mut bare = BarePair::start(endpoint, "bench/bare-transfer").await?;
-    let created = created(&mut bare.sides[0].client, "bench/transfer").await?;
+    let mut reader = Bare::connect([format!("http://{endpoint}")], None).await?;
+    let created = created(&mut reader, "bench/transfer").await?;
     let mut found = Vec::new();
     for pair in 0..pairs {
-        let mut half = [0.0; 2];
-        for which in order(pair) {
-            half[which] = if which == 0 {
-                game.both_stand().await?;
-                let to = Successor::Named((1 - game.leads).to_string().into_bytes());
-                let began = Instant::now();
-                let transfer = game.sides[game.leads].elector.transfer(to);
-                // A holder with nothing to finish: the drain is over as soon as it hears of it.
-                let (term, waiting) = (&game.term, &mut game.waiting);
-                let finish = async {
-                    term.lost().await;
-                    drop(term.let_go());
-                };
-                let follow = async { Result::Ok((won(waiting).await?, ms(began.elapsed()))) };
-                let (followed, told, ()) = tokio::join!(follow, transfer, finish);
-                told?;
-                let (next, took) = followed?;
-                drop(game.passed(next));
-                took
-            } else {
-                bare.pass(Way::HandOver).await?
-            };
-        }
-        found.push((half[0], half[1]));
+        found.push(if pair.is_multiple_of(2) {
+            (game.transfer().await?, bare.pass(Way::HandOver).await?)
+        } else {
+            let bare = bare.pass(Way::HandOver).await?;
+            (game.transfer().await?, bare)
+        });
     }
-    if self::created(&mut bare.sides[0].client, "bench/transfer").await? != created {
+    if self::created(&mut reader, "bench/transfer").await? != created {
         return Err("the key was deleted between two terms: there was a leaderless instant".into());
     }
     Ok(found)
@@ -202,33 +204,56 @@ async fn created(client: &mut Bare, key: &str) -> Result<i64> {
     Ok(client.get(key, None).await?.kvs().first().ok_or("no key")?.create_revision())
 }
 
+/// A term of a queue, and who stands in line next.
+struct Line {
+    leader: Election,
+    next: Election,
+    term: Term,
+    _clients: [Client; 2],
+}
+
+impl Line {
+    async fn start(endpoint: &str) -> Result<Line> {
+        let clients = [Client::connect([endpoint])?, Client::connect([endpoint])?];
+        let [one, other] = &clients;
+        let (leader, next) = (Election::new(one, "bench/queue")?, Election::new(other, "bench/queue")?);
+        let term = leader.campaign(CampaignOptions::new("bench").ttl(TTL)).await?;
+        Ok(Line { leader, next, term, _clients: clients })
+    }
+
+    /// One change, in ms.
+    async fn advance(&mut self) -> Result<f64> {
+        let next = self.next.clone();
+        let mut waiting = tokio::spawn(async move { next.campaign(CampaignOptions::new("bench").ttl(TTL)).await });
+        sleep(STAND_BY).await;
+        let until = Instant::now() + WITHIN;
+        while self.leader.participants().await?.len() < 2 {
+            if Instant::now() > until {
+                return Err("nobody stands in line".into());
+            }
+            sleep(LOOK_EVERY).await;
+        }
+        let began = Instant::now();
+        drop(self.term.let_go());
+        let term = timeout(WITHIN, &mut waiting).await.map_err(|_| "nobody leads")???;
+        let took = ms(began.elapsed());
+        self.term = term;
+        std::mem::swap(&mut self.leader, &mut self.next);
+        Ok(took)
+    }
+}
+
 async fn queue(endpoint: &str, pairs: usize) -> Result<Vec<(f64, f64)>> {
-    let clients = [Client::connect([endpoint])?, Client::connect([endpoint])?];
-    let join = |side: usize| -> Result<JoinHandle<leadership_core::Result<Term>>> {
-        let election = Election::new(&clients[side], "bench/queue")?;
-        let options = CampaignOptions::new(side.to_string()).ttl(TTL);
-        Ok(tokio::spawn(async move { election.campaign(options).await }))
-    };
+    let mut line = Line::start(endpoint).await?;
     let mut bare = BarePair::start(endpoint, "bench/bare-queue").await?;
-    let mut leads = 0;
-    let mut term = join(leads)?.await??;
     let mut found = Vec::new();
     for pair in 0..pairs {
-        let mut half = [0.0; 2];
-        for which in order(pair) {
-            half[which] = if which == 0 {
-                let mut next = join(1 - leads)?;
-                sleep(STAND_BY).await;
-                let began = Instant::now();
-                drop(term);
-                term = timeout(WITHIN, &mut next).await.map_err(|_| "nobody leads")???;
-                leads = 1 - leads;
-                ms(began.elapsed())
-            } else {
-                bare.pass(Way::InLine).await?
-            };
-        }
-        found.push((half[0], half[1]));
+        found.push(if pair.is_multiple_of(2) {
+            (line.advance().await?, bare.pass(Way::InLine).await?)
+        } else {
+            let bare = bare.pass(Way::InLine).await?;
+            (line.advance().await?, bare)
+        });
     }
     Ok(found)
 }

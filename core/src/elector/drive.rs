@@ -6,11 +6,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
 use super::health::Health;
 use super::pausing::Pausing;
-use super::shared::{ElectorState, Order, Shared, Wanted};
+use super::shared::{ElectorState, Order, Orders, Shared, Wanted};
 use super::standing::Standing;
 use super::take_back::TakeBack;
 use crate::clock::BootTime;
@@ -25,7 +25,7 @@ use crate::term::{Released, TermShared, TermState};
 /// Longest sleep without a look at the clock, which may have jumped.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-pub(super) async fn drive(io: Rc<Io>, el: Arc<Shared>, orders: mpsc::UnboundedReceiver<Order>) {
+pub(super) async fn drive(io: Rc<Io>, el: Arc<Shared>, orders: Orders) {
     let resets = el.lead.shared.resets.since();
     let lead = &el.lead.shared;
     let level = match &el.queue {
@@ -49,7 +49,7 @@ pub(super) async fn drive(io: Rc<Io>, el: Arc<Shared>, orders: mpsc::UnboundedRe
     let pausing = Pausing::watch(&drive.io, &el);
     let ended = drive.run().await;
     drop(pausing);
-    drive.stand_down().await;
+    Box::pin(drive.stand_down()).await;
     drive.io.loops.borrow_mut().remove(&el.lead.shared.id);
     el.client().end_loop();
     if let Err(error) = &ended {
@@ -60,7 +60,7 @@ pub(super) async fn drive(io: Rc<Io>, el: Arc<Shared>, orders: mpsc::UnboundedRe
         level.state = ElectorState::Stopped;
         level.ended = Some(ended);
     });
-    drive.tell_closed().await;
+    Box::pin(drive.tell_closed()).await;
 }
 
 /// What the loop does next.
@@ -76,7 +76,7 @@ pub(super) enum Next {
 pub(super) struct Drive {
     pub(super) io: Rc<Io>,
     pub(super) el: Arc<Shared>,
-    pub(super) orders: mpsc::UnboundedReceiver<Order>,
+    pub(super) orders: Orders,
     /// The key, or the first of the queue.
     pub(super) level: Reader<Level>,
     /// The client's end.
@@ -110,7 +110,8 @@ impl Drive {
     async fn run(&mut self) -> Result<()> {
         let mut next = self.win().await?;
         while let Some(term) = next {
-            next = match self.reign(&term).await {
+            // Boxed: most electors follow, and a leader has room for it.
+            next = match Box::pin(self.reign(&term)).await {
                 Next::Term(term) => Some(term),
                 Next::Again if !self.el.options.once => self.win().await?,
                 _ => break,

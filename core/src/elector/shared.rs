@@ -113,6 +113,16 @@ pub(super) enum Order {
     Returned,
 }
 
+/// The loop's end of the orders. Boxed one by one: a channel makes room for 32 at once, and hardly any elector gets two.
+pub(super) struct Orders(mpsc::UnboundedReceiver<Box<Order>>);
+
+impl Orders {
+    /// The next one; `None`: nobody is left to give one. Cancel-safe.
+    pub(super) async fn recv(&mut self) -> Option<Order> {
+        self.0.recv().await.map(|order| *order)
+    }
+}
+
 /// Whose a won term is.
 #[derive(Default)]
 struct Slot {
@@ -128,7 +138,7 @@ pub(super) struct Shared {
     pub(super) queue: Option<Arc<queue::Shared>>,
     pub(super) options: ElectorOptions,
     pub(super) level: watch::Sender<Level>,
-    orders: mpsc::UnboundedSender<Order>,
+    orders: mpsc::UnboundedSender<Box<Order>>,
     slot: Mutex<Slot>,
     /// How many wait for a term, and when the last one that gave up waiting did.
     pub(super) wanted: watch::Sender<Wanted>,
@@ -162,7 +172,7 @@ impl Shared {
         lead: Leadership,
         queue: Option<Arc<queue::Shared>>,
         options: ElectorOptions,
-    ) -> (Arc<Shared>, mpsc::UnboundedReceiver<Order>) {
+    ) -> (Arc<Shared>, Orders) {
         let (orders, inbox) = mpsc::unbounded_channel();
         let health = if options.health.is_some() { Health::Unknown } else { Health::WellUntil(BootTime(u64::MAX)) };
         let shared = Shared {
@@ -176,7 +186,7 @@ impl Shared {
             wanted: watch::Sender::new(Wanted::default()),
             health: watch::Sender::new(health),
         };
-        (Arc::new(shared), inbox)
+        (Arc::new(shared), Orders(inbox))
     }
 
     pub(super) fn client(&self) -> &Client {
@@ -203,7 +213,7 @@ impl Shared {
 
     /// An order for the loop.
     pub(super) fn send(&self, order: Order) -> Result<()> {
-        self.orders.send(order).map_err(|_| Error::Closed)
+        self.orders.send(Box::new(order)).map_err(|_| Error::Closed)
     }
 
     /// Counts as a caller that waits for a term until it is dropped.
