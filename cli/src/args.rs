@@ -133,6 +133,9 @@ pub(crate) struct Stand {
     /// Higher is preferred when the key is vacant; not in a queue
     #[arg(long, value_name = "NUMBER", default_value_t = 0, allow_negative_numbers = true, conflicts_with = "queue")]
     pub(crate) priority: i64,
+    /// Hand the leadership to a candidate of higher priority that has stood for a while
+    #[arg(long, conflicts_with = "queue")]
+    pub(crate) take_back: bool,
     /// How long the key outlives a leader that dies; whole seconds, rounded up
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration, allow_hyphen_values = true)]
     pub(crate) ttl: Duration,

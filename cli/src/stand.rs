@@ -23,6 +23,7 @@ impl Stand {
             .ttl(self.ttl)
             .mode(self.mode())
             .priority(self.priority)
+            .take_back(self.take_back)
             .takeover_delay(self.takeover_delay)
     }
 }
