@@ -186,12 +186,13 @@ impl Client {
     /// Starts at once; nothing campaigns before somebody asks for a term.
     ///
     /// Options: `ttl` (5 s); `mode` ("single_key", or "queue": then `key` is a prefix); `lease` (one that electors share,
-    /// instead of one of its own; its TTL counts); `priority` (0; higher goes first); `take_back` (False; as a leader, hand over to
-    /// a candidate of higher priority); `warm` (True: stands, with a lease and a registration, before the key goes); `health_check` (called on a thread of its own, several times a TTL: it must
-    /// have returned, and not False, within `health_age`, TTL/2, for this process to campaign and to stay leader);
-    /// `drain_timeout` (10 s: how long a term that is given up is renewed on for its holder to finish); `cool_down` (TTL/5:
-    /// how long not to campaign after that); `campaign_limit` (3 terms lost within 5 min, then it holds back for a TTL each
-    /// time); `takeover_delay` (0.1 s); `step_down_margin` (TTL/10); `purpose` (appears in logs and errors).
+    /// instead of one of its own; its TTL counts); `priority` (0; higher goes first); `take_back` (False; as a leader, hand
+    /// over to a candidate of higher priority); `warm` (True: stands, with a lease and a registration, before the key
+    /// goes); `health_check` (called on a thread of its own, several times a TTL: it must have returned, and not False,
+    /// within `health_age`, TTL/2, for this process to campaign and to stay leader); `drain_timeout` (10 s: how long a term
+    /// that is given up is renewed on for its holder to finish); `cool_down` (TTL/5: how long not to campaign after that);
+    /// `campaign_limit` (3 terms lost within 5 min, then it holds back for a TTL each time); `takeover_delay` (0.1 s);
+    /// `step_down_margin` (TTL/10); `purpose` (appears in logs and errors).
     #[pyo3(signature = (key, value=None, **options))]
     fn elector(
         slf: &Bound<'_, Self>,
@@ -310,8 +311,8 @@ impl Client {
 }
 
 /// Closes all of them within `timeout` seconds in all, and then no thread of the library calls Python any more; half of
-/// that is for threads to finish what they do under a term. What is not done by then goes on in the background, for as long as there is a
-/// process.
+/// that is for threads to finish what they do under a term. What is not done by then goes on in the background, for as
+/// long as there is a process.
 #[pyfunction]
 pub(crate) fn close_all(py: Python<'_>, clients: Vec<Bound<'_, Client>>, timeout: f64) -> PyResult<()> {
     let clients: Vec<_> = clients.iter().map(Bound::get).collect();

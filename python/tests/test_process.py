@@ -230,7 +230,7 @@ AT_EXIT = {
     "callback": "lead.on_event(lambda event: time.sleep(60)); wait = lead.campaign",
     "elector": "lead.campaign('a'); elector = client.elector('k'); wait = elector.next_term",
     "health": "elector = client.elector('k', health_check=lambda: time.sleep(60)); wait = elector.next_term",
-    "term": "elector = client.elector('k', drain_timeout=60); term = elector.next_term(); wait = lambda: elector.next_term() and time.sleep(60)",
+    "term": "elector = client.elector('k', drain_timeout=60); term = elector.next_term(); wait = elector.next_term",
 }
 QUIET = """
 def quiet():
