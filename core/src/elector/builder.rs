@@ -235,6 +235,9 @@ impl ElectorBuilder {
                 if options.priority != 0 {
                     return Err(Error::invalid("priority", "a queue knows none: first come, first served"));
                 }
+                if options.take_back {
+                    return Err(Error::invalid("take_back", "a queue knows no priorities"));
+                }
                 Some(Arc::new(queue::Shared::new(&client, key.as_slice().into(), leadership.clone())))
             }
         };

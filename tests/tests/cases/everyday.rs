@@ -41,6 +41,9 @@ async fn one_shot(world: &World) {
     assert_eq!(second.lost().await, Reason::KeyDeleted);
     world.pass(2 * TTL).await;
     nothing_is_left(world).await; // not campaigned for again, though its holder has not let go of it
+    if let Some(cluster) = &world.cluster {
+        assert_eq!(cluster.stats().watchers, 1, "nor followed: the loop, which watches the pause too, has ended");
+    }
     drop(second);
 
     let third = two.client.lead("k", options("three")).await.unwrap();

@@ -452,6 +452,7 @@ fn s13_what_a_queue_cannot_do_is_refused() {
                 ("value", Elector::builder(&peer.client, "q").mode(Mode::Queue).value(vec![0; 2 << 20]).start()),
                 ("step_down_margin", builder(&peer, "").step_down_margin(TTL).start()),
                 ("priority", builder(&peer, "").priority(1).start()),
+                ("take_back", builder(&peer, "").take_back(true).start()),
             ];
             for (name, outcome) in refused {
                 match outcome {
