@@ -30,6 +30,8 @@ mod electing;
 mod everyday;
 #[path = "cases/standing.rs"]
 mod standing;
+#[path = "cases/standing_early.rs"]
+mod standing_early;
 #[path = "cases/standing_moving.rs"]
 mod standing_moving;
 #[path = "cases/queueing.rs"]

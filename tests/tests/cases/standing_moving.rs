@@ -125,6 +125,47 @@ fn case_54_s10_handed_over_in_the_middle_of_a_move() {
     simulated_with(Cluster::builder().members(THREE), |world| Box::pin(handed_over_in_the_middle_of_a_move(world)));
 }
 
+/// A shared lease carries a term of one election and a candidate of another: both move, neither is lost; the candidate's
+/// end leaves the term alone.
+async fn a_shared_lease_moves_with_all_that_is_on_it(world: &World) {
+    let (one, two) = (world.peer(1), world.peer(2));
+    let leader = elector(&one, "leader");
+    let term = next(&leader).await;
+    let shared = two.client.shared_lease(TTL).unwrap();
+    let on = |key: &str| Rc::new(Elector::builder(&two.client, key).value("two").lease(&shared).start().unwrap());
+    let (other, candidate) = (on("j"), on("k"));
+    let led = next(&other).await;
+    let successor = waits(&candidate);
+    for _ in 0..2 {
+        let old = lease_of_candidate(world).await;
+        assert_eq!(led.lease_id(), old, "one lease for both");
+        change_leader(world);
+        let moved = async || {
+            led.lease_id() != old && standing(world).await.iter().all(|name| !name.ends_with(&format!("/{old:x}")))
+        };
+        world.until_within(SOON, "both moved", moved).await;
+        world.until_within(SOON, "the old one is let go", async || !world.leases().await.contains(&old)).await;
+    }
+    stand(world, 1).await;
+    drop(term);
+    let successor = tokio::time::timeout(SOON, successor).await.unwrap().unwrap();
+    assert!(successor.is_valid() && led.is_valid() && successor.lease_id() == led.lease_id());
+    leader.close().await.unwrap();
+    successor.resign().await.unwrap();
+    let again = waits(&candidate);
+    world.until("it leads again", async || candidate.is_leader()).await;
+    candidate.close().await.unwrap();
+    drop(again);
+    world.pass(2 * TTL).await;
+    assert!(led.is_valid() && world.get("k").await.is_none());
+    assert_eq!((standing(world).await.len(), world.leases().await), (0, vec![led.lease_id()]));
+}
+
+#[test]
+fn case_45_s10_a_shared_lease_moves_with_all_that_is_on_it() {
+    simulated_with(Cluster::builder().members(THREE), |world| Box::pin(a_shared_lease_moves_with_all_that_is_on_it(world)));
+}
+
 /// A standing candidate's value is changed in place: it keeps its turn, and is found by its new name.
 async fn a_standing_candidate_is_renamed(world: &World) {
     let ((_one, first), (_two, second)) = two(world).await;
