@@ -253,6 +253,13 @@ impl State {
             .map_or(&self.store, |isolation| &isolation.store)
     }
 
+    pub(crate) fn store_of_mut(&mut self, index: usize) -> &mut Store {
+        match self.members.get_mut(index).and_then(|member| member.isolation.as_mut()) {
+            Some(isolation) => &mut isolation.store,
+            None => &mut self.store,
+        }
+    }
+
     fn holds_back(&self, index: usize) -> bool {
         !self.works(index)
     }

@@ -152,12 +152,12 @@ impl PbKvService for Service {
                 .state
                 .auth
                 .caller(meta.token.as_deref(), member, now)?;
-            let state = &*locked.state;
+            let state = &mut *locked.state;
             state
                 .auth
                 .may_txn(&caller, &request, state.store_of(member))?;
-            // It writes nothing: a copy of what this member sees will do.
-            let (mut response, _) = state.store_of(member).clone().txn(&request, &|_| false)?;
+            // It writes nothing, whatever this member sees.
+            let (mut response, _) = state.store_of_mut(member).txn(&request, &|_| false)?;
             response.header = filled(state, member, response.header);
             return Ok(Response::new(response));
         }
