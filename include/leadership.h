@@ -792,6 +792,24 @@ leadership_error *leadership_election_participants_start(const leadership_electi
 leadership_error *leadership_election_observe(const leadership_election *election,
                                               leadership_observer **observer);
 
+// Another value for the term that this object won last, for whoever does not have it at hand: as leadership_term_proclaim.
+leadership_error *leadership_election_proclaim(const leadership_election *election,
+                                               const uint8_t *value,
+                                               size_t value_len,
+                                               uint64_t timeout_ms,
+                                               const leadership_cancel *cancel);
+
+// leadership_election_proclaim without waiting: `done` is called once.
+//
+// Errors: INVALID_ARGUMENT (NULL), CLOSED; all others go to `done`.
+leadership_error *leadership_election_proclaim_start(const leadership_election *election,
+                                                     const uint8_t *value,
+                                                     size_t value_len,
+                                                     const leadership_cancel *cancel,
+                                                     leadership_done done,
+                                                     void *user_data,
+                                                     leadership_drop drop);
+
 // Gives up the term that this object won last, for whoever does not have it at hand: as leadership_term_resign, and the
 // next in line follows. Without a term nothing happens.
 //

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use leadership_core::{Election, LeadershipOptions};
 
-use crate::args::{give, lend, object, out, text};
+use crate::args::{bytes, give, lend, object, out, text};
 use crate::callback::{UserData, leadership_drop};
 use crate::campaign::{leadership_campaign_options, leadership_options, options_or_default};
 use crate::cancel::leadership_cancel;
@@ -219,6 +219,48 @@ pub unsafe extern "C" fn leadership_election_observe(
         let (election, made) = unsafe { (object(election, "election")?, out(observer, "observer")?) };
         made.set(leadership_observer::give(election.election.observe()?, &election.shared));
         Ok(())
+    })
+}
+
+/// Another value for the term that this object won last, for whoever does not have it at hand: as leadership_term_proclaim.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn leadership_election_proclaim(
+    election: *const leadership_election,
+    value: *const u8,
+    value_len: usize,
+    timeout_ms: u64,
+    cancel: *const leadership_cancel,
+) -> *mut leadership_error {
+    call(|| {
+        // SAFETY: each NULL or valid or readable for its length, as C promises.
+        let (election, value, bounds) =
+            unsafe { (object(election, "election")?, bytes(value, value_len, "value")?, Bounds::new(timeout_ms, cancel)) };
+        bounds.wait("proclaim", election.election.proclaim(value))
+    })
+}
+
+/// leadership_election_proclaim without waiting: `done` is called once.
+///
+/// Errors: INVALID_ARGUMENT (NULL), CLOSED; all others go to `done`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn leadership_election_proclaim_start(
+    election: *const leadership_election,
+    value: *const u8,
+    value_len: usize,
+    cancel: *const leadership_cancel,
+    done: leadership_done,
+    user_data: *mut c_void,
+    drop: leadership_drop,
+) -> *mut leadership_error {
+    call(|| {
+        // SAFETY: each NULL or valid or readable for its length, as C promises.
+        let (election, value) = unsafe { (object(election, "election")?, bytes(value, value_len, "value")?) };
+        given(done)?; // before it is sent
+        election.shared.client.ensure_usable()?;
+        let proclaimed = election.election.proclaim(value);
+        let user = UserData::new(user_data, drop);
+        // SAFETY: NULL or valid, as C promises.
+        unsafe { start_plain(&election.shared.calls, "proclaim", cancel, done, user, proclaimed) }
     })
 }
 

@@ -356,6 +356,11 @@ static void null_is_refused_on_the_everyday_path(struct objects o) {
 }
 
 static void null_is_refused_of_operators(struct objects o) {
+    bad(leadership_election_proclaim(NULL, bytes_of("key"), 3, 0, NULL), "election");
+    bad(leadership_election_proclaim(o.election, NULL, 3, 0, NULL), "value");
+    bad(leadership_election_proclaim_start(NULL, bytes_of("key"), 3, NULL, on_done, NULL, NULL), "election");
+    bad(leadership_election_proclaim_start(o.election, bytes_of("key"), SIZE_MAX, NULL, on_done, NULL, NULL), "value");
+    bad(leadership_election_proclaim_start(o.election, bytes_of("key"), 3, NULL, NULL, NULL, NULL), "done");
     bad(leadership_elector_options_set_priority(NULL, 1), "options");
     bad(leadership_elector_options_set_warm(NULL, true), "options");
     bad(leadership_elector_transfer(NULL, LEADERSHIP_SUCCESSOR_RANDOM, NULL, 0, 0, NULL, &out.participant), "elector");
@@ -709,6 +714,8 @@ static void after_the_close_everything_says_closed(struct objects o) {
     fails(leadership_operator_unpause_start(o.operator_, NULL, on_done, NULL, NULL), LEADERSHIP_ERROR_CLOSED);
     fails(leadership_operator_is_paused(o.operator_, PATIENCE_MS, NULL, &out.flag), LEADERSHIP_ERROR_CLOSED);
     fails(leadership_operator_is_paused_start(o.operator_, NULL, on_deleted, NULL, NULL), LEADERSHIP_ERROR_CLOSED);
+    fails(leadership_election_proclaim(o.election, NULL, 0, PATIENCE_MS, NULL), LEADERSHIP_ERROR_CLOSED);
+    fails(leadership_election_proclaim_start(o.election, NULL, 0, NULL, on_done, NULL, NULL), LEADERSHIP_ERROR_CLOSED);
     must(leadership_elector_next_term(o.elector, PATIENCE_MS, NULL, &out.term)); /* closed in order: success and NULL */
     must(leadership_elector_close(o.elector, PATIENCE_MS, NULL));
     check(leadership_elector_state(o.elector) == LEADERSHIP_STATE_STOPPED && !out.term, "the elector has stopped");

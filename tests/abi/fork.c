@@ -243,6 +243,8 @@ static void every_function(void) {
     says_forked(leadership_operator_is_paused_start(operator_, NULL, on_deleted, NULL, NULL));
     is_so(!op && !one && leadership_operator_key(operator_, &len));
     says_forked(leadership_client_shared_lease(client, TTL_MS, &sl));
+    says_forked(leadership_election_proclaim(election, key, key_len, PATIENCE_MS, NULL));
+    says_forked(leadership_election_proclaim_start(election, key, key_len, NULL, on_done, NULL, NULL));
     says_forked(leadership_election_observe(election, &ob));
     says_forked(leadership_election_resign(election, PATIENCE_MS, NULL));
     says_forked(leadership_election_resign_start(election, NULL, on_done, NULL, NULL));

@@ -145,6 +145,12 @@ static void a_queue(leadership_client *one, leadership_client *two) {
     eventually(second.calls == 1 && second.term, "freeing the term lets the next one lead");
     check(leadership_term_token(second.term) > token, "with a larger token");
     check(next_news(observer, "b") == LEADERSHIP_EVENT_LEADER, "and no vacancy between them");
+    static struct got proclaimed;
+    must(leadership_election_proclaim(b, bytes_of("b2"), 2, PATIENCE_MS, NULL));
+    check(next_news(observer, "b2") == LEADERSHIP_EVENT_LEADER, "an election proclaims for what it won");
+    must(leadership_election_proclaim_start(b, bytes_of("b3"), 2, NULL, on_done, &proclaimed, NULL));
+    eventually(proclaimed.calls == 1 && proclaimed.code == 0, "without waiting, too");
+    check(next_news(observer, "b3") == LEADERSHIP_EVENT_LEADER, "which is news again");
 
     /* A place that goes fails its campaign at once, not when its turn would have come. */
     must(leadership_election_campaign_start(a, options, NULL, on_term, &lost, NULL));

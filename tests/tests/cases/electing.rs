@@ -1,7 +1,7 @@
 //! Cases 21, 34, 35 and 37, S9 and the rules of ownership: the elector's loop, from the first wish for a term to the end.
 //! Owns what an elector promises its user; the campaign inside it is `campaign`'s, the take-over `takeover`'s.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
@@ -230,6 +230,49 @@ async fn a_term_that_nobody_took(world: &World, mode: Mode) {
 }
 
 both_kinds!(a_term_that_nobody_took, s8_a_term_that_nobody_took, s8_queue_a_term_that_nobody_took, s8_untaken_term_live on V3_7);
+
+/// S9: code that is called campaigns by that, and its term is let go of when it has returned from the loss: not before, and
+/// also when the term was over before it could be told of.
+async fn code_that_is_called(world: &World) {
+    let peer = world.peer(1);
+    let elector = elector(&peer, Mode::SingleKey, "one");
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let calling = elector.calling();
+    let running = tokio::task::spawn_local({
+        let told = told.clone();
+        calling.each(move |event| {
+            let view = match &event {
+                ElectorEvent::Elected(term) => Some(term.clone()),
+                _ => None,
+            };
+            told.lock().unwrap().push((event, view.map(|term| term.is_valid())));
+        })
+    });
+    let count = |wanted: fn(&ElectorEvent) -> bool| told.lock().unwrap().iter().filter(|(event, _)| wanted(event)).count();
+    let elected = || count(|event| matches!(event, ElectorEvent::Elected(_)));
+    let lost = || count(|event| matches!(event, ElectorEvent::Lost(_)));
+    world.until("it leads and is told so", async || elector.is_leader() && elected() == 1).await;
+    world.pass(2 * TTL).await;
+    assert!(elector.is_leader(), "it is nobody's to take, and not resigned for that");
+    for round in 1..=3 {
+        take_away(world, Mode::SingleKey).await;
+        world.until("it leads again", async || elector.is_leader() && elected() == round + 1 && lost() == round).await;
+    }
+    tokio::time::timeout(TTL, elector.resign()).await.expect("no drain timeout: the call has returned").unwrap();
+    world.until("and again", async || elector.is_leader() && elected() == 5).await;
+    tokio::time::timeout(TTL, elector.close()).await.expect("nor at the end").unwrap();
+    running.await.unwrap();
+    assert_eq!((elected(), lost()), (5, 5));
+    let told = told.lock().unwrap();
+    assert!(matches!(told.last(), Some((ElectorEvent::Stopped(None), _))), "{told:?}");
+    assert!(told.iter().all(|(_, valid)| *valid != Some(false)), "each term is told of while it is valid: {told:?}");
+    assert_eq!(value_of(world, Mode::SingleKey).await, None);
+}
+
+#[test]
+fn s9_code_that_is_called() {
+    simulated(|world| Box::pin(code_that_is_called(world)));
+}
 
 /// Case 37: one loss for each election, in order, whatever is made of the key; none for a candidate that never led.
 async fn one_loss_for_each_election(world: &World, mode: Mode) {
