@@ -1069,6 +1069,9 @@ leadership_error *leadership_elector_options_set_lease(leadership_elector_option
 leadership_error *leadership_elector_options_set_priority(leadership_elector_options *options,
                                                           int64_t priority);
 
+// Whether this elector, leading, hands over to a healthy candidate of higher priority (default false).
+leadership_error *leadership_elector_options_set_take_back(leadership_elector_options *options, bool yields);
+
 // Whether to hold a granted, registered lease while another leads (default true): a vacant key is taken in one transaction,
 // and the leader can hand over to this candidate; it costs a renewal every TTL/2.5.
 leadership_error *leadership_elector_options_set_warm(leadership_elector_options *options,

@@ -191,6 +191,15 @@ pub unsafe extern "C" fn leadership_elector_options_set_priority(
     set(options, || Ok(move |builder: ElectorBuilder| builder.priority(priority)))
 }
 
+/// Whether this elector, leading, hands over to a healthy candidate of higher priority (default false).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn leadership_elector_options_set_take_back(
+    options: *mut leadership_elector_options,
+    yields: bool,
+) -> *mut leadership_error {
+    set(options, || Ok(move |builder: ElectorBuilder| builder.take_back(yields)))
+}
+
 /// Whether to hold a granted, registered lease while another leads (default true): a vacant key is taken in one transaction,
 /// and the leader can hand over to this candidate; it costs a renewal every TTL/2.5.
 #[unsafe(no_mangle)]

@@ -363,6 +363,7 @@ static void null_is_refused_of_operators(struct objects o) {
     bad(leadership_election_proclaim_start(o.election, bytes_of("key"), 3, NULL, NULL, NULL, NULL), "done");
     bad(leadership_elector_options_set_priority(NULL, 1), "options");
     bad(leadership_elector_options_set_warm(NULL, true), "options");
+    bad(leadership_elector_options_set_take_back(NULL, true), "options");
     bad(leadership_elector_transfer(NULL, LEADERSHIP_SUCCESSOR_RANDOM, NULL, 0, 0, NULL, &out.participant), "elector");
     bad(leadership_elector_transfer(o.elector, LEADERSHIP_SUCCESSOR_RANDOM, NULL, 0, 0, NULL, NULL), "participant");
     bad(leadership_elector_transfer(o.elector, 0, NULL, 0, 0, NULL, &out.participant), "to");

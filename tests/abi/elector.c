@@ -11,15 +11,14 @@
 
 static const char *endpoint;
 
-/* Others are let in for an instant only, and losses are no reason to hold back: the tests are about other things. A
- * checker of memory on a busy machine may not keep up with a shorter takeover delay. */
+/* Others are let in for an instant only, and losses are no reason to hold back: the tests are about other things. */
 static leadership_elector_options *options_of(const char *value) {
     leadership_elector_options *options = NULL;
     must(leadership_elector_options_new(&options));
     must(leadership_elector_options_set_value(options, bytes_of(value), strlen(value)));
     must(leadership_elector_options_set_ttl(options, TTL_MS));
     must(leadership_elector_options_set_purpose(options, "abi"));
-    must(leadership_elector_options_set_takeover_delay(options, 200));
+    must(leadership_elector_options_set_takeover_delay(options, takeover_delay_ms()));
     must(leadership_elector_options_set_step_down_margin(options, 200));
     must(leadership_elector_options_set_drain_timeout(options, 2 * PATIENCE_MS));
     must(leadership_elector_options_set_cool_down(options, 30));

@@ -19,7 +19,7 @@ static leadership_elector *elector_of(leadership_client *client, const char *val
     must(leadership_elector_options_set_ttl(options, TTL_MS));
     must(leadership_elector_options_set_priority(options, priority));
     must(leadership_elector_options_set_warm(options, true));
-    must(leadership_elector_options_set_takeover_delay(options, 200)); /* a checker of memory must keep up with it */
+    must(leadership_elector_options_set_takeover_delay(options, takeover_delay_ms()));
     must(leadership_elector_options_set_cool_down(options, 30));
     must(leadership_elector_options_set_campaign_limit(options, 1000));
     must(leadership_elector_start(client, KEY, options, &elector));

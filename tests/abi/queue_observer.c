@@ -20,7 +20,7 @@ static leadership_election *election_of(leadership_client *client, const char *p
     leadership_election *election = NULL;
     leadership_options *options = NULL;
     must(leadership_options_new(&options));
-    must(leadership_options_set_takeover_delay(options, 200)); /* a checker of memory must keep up with it */
+    must(leadership_options_set_takeover_delay(options, takeover_delay_ms()));
     must(leadership_election_new(client, prefix, options, &election));
     leadership_options_free(options);
     return election;
@@ -184,7 +184,7 @@ static void a_queue(leadership_client *one, leadership_client *two) {
     leadership_elector *elector = NULL;
     must(leadership_elector_options_new(&queue));
     must(leadership_elector_options_set_mode(queue, LEADERSHIP_MODE_QUEUE));
-    must(leadership_elector_options_set_takeover_delay(queue, 200));
+    must(leadership_elector_options_set_takeover_delay(queue, takeover_delay_ms()));
     must(leadership_elector_start(one, prefix, queue, &elector));
     must(leadership_elector_next_term(elector, PATIENCE_MS, NULL, &term));
     check(leadership_term_valid(term) && in_line(b) == 1, "an elector stands in a queue");
@@ -282,7 +282,7 @@ static void one_lease_for_two(leadership_client *client) {
     must(leadership_client_shared_lease(client, TTL_MS, &lease));
     check(leadership_shared_lease_id(lease) == 0 && leadership_shared_lease_ttl_ms(lease) == TTL_MS, "not granted before it is needed");
     must(leadership_elector_options_new(&options));
-    must(leadership_elector_options_set_takeover_delay(options, 200));
+    must(leadership_elector_options_set_takeover_delay(options, takeover_delay_ms()));
     must(leadership_elector_options_set_lease(options, lease));
     must(leadership_elector_start(client, "abi/shared/a", options, &a));
     must(leadership_elector_start(client, "abi/shared/b", options, &b));

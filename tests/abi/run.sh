@@ -124,7 +124,7 @@ start_etcd 3.4 || { echo "FAIL no etcd 3.4 is there: .ci/setup test"; exit 1; }
 oldest=$endpoint
 
 # Any error of memory and any definite leak fails a run.
-valgrind=(valgrind --quiet --error-exitcode=99 --fair-sched=yes)
+valgrind=(env LEADERSHIP_ABI_SLOW=1 valgrind --quiet --error-exitcode=99 --fair-sched=yes)
 leaks=(--leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite)
 
 for source in "${sources[@]}"; do

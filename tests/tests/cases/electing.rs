@@ -263,10 +263,10 @@ async fn code_that_is_called(world: &World) {
     tokio::time::timeout(TTL, elector.close()).await.expect("nor at the end").unwrap();
     running.await.unwrap();
     assert_eq!((elected(), lost()), (5, 5));
+    assert_eq!(value_of(world, Mode::SingleKey).await, None);
     let told = told.lock().unwrap();
     assert!(matches!(told.last(), Some((ElectorEvent::Stopped(None), _))), "{told:?}");
     assert!(told.iter().all(|(_, valid)| *valid != Some(false)), "each term is told of while it is valid: {told:?}");
-    assert_eq!(value_of(world, Mode::SingleKey).await, None);
 }
 
 #[test]
