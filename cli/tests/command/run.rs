@@ -228,6 +228,21 @@ fn term_ends_the_command_in_order_and_the_key_is_released_when_it_has_ended() {
 }
 
 #[test]
+fn a_pause_ends_the_command_in_order() {
+    let (server, words) = (Server::start(), Words::new());
+    let script = format!("exec <&-; trap 'sleep 0.3; echo $$ > {}; exit 0' TERM; echo > {}; while :; do sleep 0.02; done",
+        words.shown("ended"), words.shown("ready"));
+    let mut ran = Ran::start(&server, &["--grace", "100ms"], &script);
+    ran.started();
+    words.word("ready"); // its standard input is closed, which is its own affair
+    assert!(server.run(&["pause", "k"]).status.success());
+    assert_eq!(ran.event("lost")["reason"], "paused");
+    assert_eq!(ran.event("exited")["code"], 0);
+    assert!(words.path("ended").exists(), "it had more than its grace");
+    assert_eq!(ran.code(), 5);
+}
+
+#[test]
 fn a_second_term_kills_and_the_stop_timeout_does_too() {
     let server = Server::start();
     for second in [true, false] {
