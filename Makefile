@@ -61,11 +61,11 @@ header: setup-build ## include/leadership.h anew from ffi/src; a test compares t
 fmt: ## formats the Rust code
 	@$(CARGO) fmt --all
 
-bench: bench-build ## our figures, as ratios measured in one run (5 min after the build; docs/bench.md)
+bench: bench-build ## our figures, as ratios measured in one run (15 min after the build; docs/bench.md)
 	@echo "==> bench"
 	@LEADERSHIP_BENCH_PYTHON="$(abspath $(BENCH_VENV))/bin/python" $(CARGO) bench --quiet -p leadership-bench
 
-bench-quick: bench-build ## the same in short, under 2 min
+bench-quick: bench-build ## the same in short, 5 min
 	@echo "==> bench, short form"
 	@LEADERSHIP_BENCH_PYTHON="$(abspath $(BENCH_VENV))/bin/python" $(CARGO) bench --quiet -p leadership-bench -- --quick
 
