@@ -61,7 +61,10 @@ static void on_event(void *user_data, const leadership_event *event) {
 
 static struct member a = {.name = "a"}, b = {.name = "b"}, c = {.name = "c"};
 
-static int leads(struct member *member) { return leadership_elector_is_leader(member->elector); }
+/* It leads and has been told so: a term that ends before that is not told of. */
+static int leads(struct member *member) {
+    return leadership_elector_is_leader(member->elector) && member->elected == member->lost + 1;
+}
 
 static size_t registered(leadership_operator *operator_) {
     leadership_participants *all = NULL;
