@@ -120,6 +120,20 @@ fn the_status_of_a_prefix_is_a_table() {
 }
 
 #[test]
+fn colours_are_for_a_terminal_that_wants_them() {
+    let server = Server::start();
+    server.run(&["pause", "jobs/two"]);
+    let heading = |no_color: &str| {
+        let mut command = server.command(&["status", "jobs/"]);
+        command.env("TERM", "xterm").env("NO_COLOR", no_color);
+        Running::on_a_terminal(command).line_with("ELECTION")
+    };
+    assert!(heading("").contains("\x1b["), "an empty one is none");
+    assert!(!heading("1").contains("\x1b["));
+    assert!(!text(&server.run(&["status", "jobs/"]).stdout).contains("\x1b["), "a pipe");
+}
+
+#[test]
 fn observe_tells_of_each_leader_and_each_vacancy_and_ends_with_0() {
     let server = Server::start();
     let mut observer = server.start_command(&["observe", "k", "--json"]);

@@ -363,6 +363,22 @@ fn case_41_a_killed_wrapper_leaves_nothing_behind_and_the_next_leads_in_millisec
 }
 
 #[test]
+fn case_41_term_to_a_run_lets_the_next_lead_at_once() {
+    let server = Server::start();
+    let ran = Ran::start(&server, &["--ttl", "30s"], "sleep 600");
+    let first = ran.event("elected");
+    ran.event("started");
+    let next = Ran::start(&server, &["--ttl", "30s", "--takeover-delay", "20s"], "sleep 600");
+    next.event("leader");
+    ran.signal(Signal::TERM);
+    let (ended, elected) = (ran.event("exited"), next.event("elected"));
+    assert!(elected["token"].as_i64() > first["token"].as_i64());
+    assert!(elected["boot_ns"].as_u64() > ended["boot_ns"].as_u64(), "not before the command has ended");
+    let gap = elected["boot_ns"].as_u64().unwrap() - ended["boot_ns"].as_u64().unwrap();
+    assert!(Duration::from_nanos(gap) < Duration::from_secs(20), "neither lease nor delay had to be waited for");
+}
+
+#[test]
 fn a_killed_guardian_leaves_nothing_behind_and_the_key_is_released() {
     let (server, words) = (Server::start(), Words::new());
     let mut ran = Ran::start(&server, &["--ttl", "30s"], &stubborn(&words));

@@ -97,6 +97,30 @@ async fn a_place_in_line(world: &World) {
 
 both_worlds!(a_place_in_line, s10_a_place_in_line, s10_queue_elector_live on V3_4);
 
+/// The first in line that waits its takeover delay is nobody's leader, and its own key no news to itself.
+#[test]
+fn s15_an_own_place_is_no_leader_before_its_term() {
+    simulated(|world| {
+        Box::pin(async move {
+            let peer = world.peer(1);
+            let elector = builder(&peer, "one").takeover_delay(Duration::from_secs(4)).start().unwrap();
+            let mut events = elector.events();
+            let waiting = tokio::task::spawn_local(elector.next_term());
+            world.until("it waits its delay", async || elector.state() == ElectorState::Delayed).await;
+            world.pass(Duration::from_secs(2)).await; // long enough for the watch to have shown the place
+            assert_eq!((elector.state(), elector.leader()), (ElectorState::Delayed, None));
+            let term = waiting.await.unwrap().unwrap().unwrap();
+            loop {
+                match events.next().await.unwrap() {
+                    ElectorEvent::Elected(told) => break assert_eq!(told.token(), term.token()),
+                    ElectorEvent::Leader(leader) => panic!("another leads: {leader:?}"),
+                    _ => {}
+                }
+            }
+        })
+    });
+}
+
 /// Case 05: a place whose lease or key is gone is no place: the elector joins again at the end, at once.
 async fn a_place_that_is_lost(world: &World) {
     let (one, two, three) = (world.peer(1), world.peer(2), world.peer(3));
