@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::parser::ValueSource;
-use clap::{ArgMatches, CommandFactory, FromArgMatches};
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
 use leadership_core::Settings;
 use toml::{Table, Value};
 
@@ -35,15 +35,9 @@ pub(crate) fn parse() -> Result<Configured, Failure> {
     let (command, given) = matches.subcommand().unwrap_or(("", &matches));
     let added = flags(&path, &file, command, given)?;
     let typed = insert(typed, added);
-    let mut args = Args::parse_from_checked(&typed);
+    let mut args = Args::parse_from(&typed);
     args.global.file = Some(connection(&path, &file)?);
     Ok(Configured { args, typed })
-}
-
-impl Args {
-    fn parse_from_checked(typed: &[OsString]) -> Args {
-        <Args as clap::Parser>::parse_from(typed)
-    }
 }
 
 fn read(path: &Path) -> Result<Table, Failure> {

@@ -35,7 +35,7 @@ pub(crate) async fn participants(global: &Global, election: &str, output: Output
         }
         return Ok(client.close().await?);
     }
-    let heading = |name: &str| Cell::new(name, output.paint(name, &[Paint::Dim]));
+    let heading = |name| Cell::heading(name, output);
     let mut rows = vec![vec![heading(""), heading("VALUE"), heading("PRIORITY").right(), heading("LEASE"), heading("SINCE").right()]];
     for one in &all {
         let value = text(&one.value);

@@ -43,7 +43,7 @@ async fn under(client: &Client, prefix: &str, output: Output) -> Result<(), Fail
 
 /// The table's rows, its headings first.
 fn rows(all: &[Surveyed], output: Output) -> Vec<Vec<Cell>> {
-    let heading = |name: &str| Cell::new(name, output.paint(name, &[Paint::Dim]));
+    let heading = |name| Cell::heading(name, output);
     let mut rows = vec![vec![
         heading("ELECTION"),
         heading("LEADER"),

@@ -1,6 +1,8 @@
 //! Rows under headings, aligned by what a terminal shows of them.
 //! Owns the widths; colours are the caller's, and count for nothing.
 
+use crate::output::{Output, Paint};
+
 /// A cell: what is shown, and the same with its colours.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Cell {
@@ -23,6 +25,11 @@ impl Cell {
     pub(crate) fn plain(text: impl Into<String>) -> Cell {
         let text = text.into();
         Cell::new(&text.clone(), text)
+    }
+
+    /// Over a column.
+    pub(crate) fn heading(name: &str, output: Output) -> Cell {
+        Cell::new(name, output.paint(name, &[Paint::Dim]))
     }
 
     /// To the right, as numbers are.

@@ -96,7 +96,7 @@ impl View {
 
     fn lines(&self) -> Vec<String> {
         let now = Clock::boot().now();
-        let heading = |name: &str| Cell::new(name, self.output.paint(name, &[Paint::Dim]));
+        let heading = |name| Cell::heading(name, self.output);
         let mut rows = vec![vec![
             heading("ELECTION"),
             heading("LEADER"),

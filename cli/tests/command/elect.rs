@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::{LIMIT, Running, Server, command, run, text};
+use crate::support::{LIMIT, Running, Server, command, run, text, until};
 
 fn names(event: &Value) -> Vec<&str> {
     event.as_object().unwrap().keys().map(String::as_str).collect()
@@ -314,10 +314,9 @@ fn candidates_of_higher_priority_come_first() {
     leader.line_with("elected");
     let stand = |value: &str, priority: &str| {
         let one = server.start_command(&["elect", "k", "--priority", priority, "--value", value, "--json"]);
-        let until = std::time::Instant::now() + LIMIT;
-        while !text(&server.run(&["--json", "participants", "k"]).stdout).contains(&format!("\"value\":\"{value}\"")) {
-            assert!(std::time::Instant::now() < until, "{value} stands");
-        }
+        until(format!("{value} stands"), || {
+            text(&server.run(&["--json", "participants", "k"]).stdout).contains(&format!("\"value\":\"{value}\""))
+        });
         one
     };
     let _all = [stand("low", "-1"), stand("high", "7"), stand("middle", "0")];

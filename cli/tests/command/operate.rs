@@ -1,12 +1,10 @@
 //! What operators type: `status` of a prefix, `participants`, `observe`, `transfer`, `depose`, `pause`, `unpause`.
 //! Owns the contract of docs/command.md; what each does to a term is tested with the core.
 
-use std::time::{Duration, Instant};
-
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::{LIMIT, Running, Server, text};
+use crate::support::{Running, Server, text, until};
 
 /// Candidates `a` (which leads), `b` …, each when the one before is there.
 fn candidates(server: &Server, key: &str, count: usize) -> Vec<Running> {
@@ -17,14 +15,6 @@ fn candidates(server: &Server, key: &str, count: usize) -> Vec<Running> {
         all.push(one);
     }
     all
-}
-
-fn until(what: impl std::fmt::Debug, mut condition: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !condition() {
-        assert!(begun.elapsed() < LIMIT, "not in time: {what:?}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 fn lines(stdout: &[u8]) -> Vec<Value> {

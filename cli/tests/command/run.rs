@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::Value;
 
-use crate::support::{LIMIT, Server, command, text};
+use crate::support::{LIMIT, Server, command, text, until};
 
 /// `run`, whose events come on standard error. Killed when dropped, and what it runs by its guardian.
 struct Ran {
@@ -103,15 +103,6 @@ fn runs(raw: i32) -> bool {
     test_kill_process(id(raw)).is_ok() && stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with('Z'))
 }
 
-fn until(what: &str, mut condition: impl FnMut() -> bool) -> Duration {
-    let begun = Instant::now();
-    while !condition() {
-        assert!(begun.elapsed() < LIMIT, "not in time: {what}");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    begun.elapsed()
-}
-
 /// A folder in which commands leave word.
 struct Words(tempfile::TempDir);
 
@@ -157,8 +148,8 @@ fn tree(words: &Words) -> [i32; 2] {
     ["root", "daemon"].map(|name| words.process(name))
 }
 
-fn gone(tree: [i32; 2]) -> Duration {
-    until("the whole tree is gone", || tree.iter().all(|id| !runs(*id)))
+fn gone(tree: [i32; 2]) {
+    until("the whole tree is gone", || tree.iter().all(|id| !runs(*id)));
 }
 
 #[test]

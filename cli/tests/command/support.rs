@@ -12,6 +12,15 @@ use serde_json::Value;
 /// Longer than anything here takes on a busy machine.
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 
+/// Waits until something is so.
+pub(crate) fn until(what: impl std::fmt::Debug, mut condition: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !condition() {
+        assert!(begun.elapsed() < LIMIT, "not in time: {what:?}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
 /// The command, with nothing of the tester's own environment that it reads.
 pub(crate) fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_leadership"));
